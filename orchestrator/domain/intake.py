@@ -1,0 +1,47 @@
+"""Words of the way in: records, requests, violations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One row of a source. `position` is its line number, counted from 1."""
+
+    position: int
+    data: dict[str, Any]
+
+
+class BadRow(msgspec.Struct, frozen=True):
+    """A row that can't be read at all, and why."""
+
+    position: int
+    code: str
+    reason: str
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """A record rendered for the provider.
+
+    `record` is the source row as JSON text, `body` the request body as JSON text with ASCII
+    escapes. `size` is the length in bytes of the batch line made from it, line break included.
+    """
+
+    seq: int
+    position: int
+    key: str
+    custom_id: str
+    model: str
+    record: bytes
+    body: bytes
+    size: int
+
+
+class Violation(msgspec.Struct, frozen=True, order=True):
+    """One broken rule. `position` is the line in the source, 0 for the job as a whole."""
+
+    position: int
+    code: str
+    reason: str

@@ -1,0 +1,97 @@
+"""A provider's facts as data: limits, quirks, models, prices. Read from `config/providers/*.toml`.
+
+Whatever may change without notice stands in a profile with its date, never in code.
+"""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one file, one request, one account may hold. Sizes are bytes; None is no known limit."""
+
+    max_file_bytes: int
+    max_requests: int | None = None
+    max_line_bytes: int | None = None
+    custom_id_max: int = 64
+    models_per_file: Literal["one", "many"] = "one"
+    files: int | None = None
+    storage_bytes: int | None = None
+    live_batches: int | None = None
+    metadata_pairs: int = 16
+    metadata_key_chars: int = 64
+    metadata_value_chars: int = 512
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The completion windows a provider takes: a range of whole hours, or a fixed list."""
+
+    default: str = "24h"
+    min_hours: int = 24
+    max_hours: int = 24
+    choices: tuple[str, ...] = ()
+
+
+class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a provider differs from the common shape.
+
+    `delete_revokes_create`: a create over a deleted input file is refused. "documented" and
+    "proved" allow the automatic renewal of an unanswered create; "unknown" and "disproved" park.
+    """
+
+    upload_purpose: str = "batch"
+    list_batches: bool = True
+    list_batches_limit: int = 100
+    list_files: bool = True
+    metadata_in_list: bool = True
+    idempotent_create: bool = False
+    delete_revokes_create: Literal["documented", "proved", "disproved", "unknown"] = "unknown"
+    range_download: bool = False
+    status_words: dict[str, str] = {}
+
+
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Batch price per million tokens, and the online price beside it where known."""
+
+    currency: str
+    input: Decimal
+    cached_input: Decimal
+    output: Decimal
+    online_input: Decimal | None = None
+    online_output: Decimal | None = None
+    as_of: datetime.date
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is known of one model in batches. `context_tokens` bounds prompt plus answer."""
+
+    batch: bool = True
+    context_tokens: int | None = None
+    forbidden: tuple[str, ...] = ()
+    price: Price | None = None
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The facts of one provider. `endpoint` is the `url` of every line and of the create call."""
+
+    name: str
+    title: str
+    base_url: str
+    key_variables: tuple[str, ...]
+    key_required: bool = True
+    as_of: datetime.date
+    docs: str = ""
+    endpoint: str = "/v1/chat/completions"
+    endpoints: tuple[str, ...] = ("/v1/chat/completions",)
+    forbidden_always: tuple[str, ...] = ("stream", "stream_options")
+    limits: Limits
+    window: Window = Window()
+    quirks: Quirks = Quirks()
+    models: dict[str, Model] = {}
+    models_closed: bool = False
+    """Whether a model that is not listed is an error here rather than at the provider."""

@@ -1,0 +1,1 @@
+"""One idempotent move of one batch or job per module."""

@@ -1,0 +1,1 @@
+"""The remote Batch API: port, wire, client, profiles."""

@@ -1,0 +1,1 @@
+"""The provider simulator: a pure core and its HTTP face."""

@@ -1,0 +1,1 @@
+"""Drivers of the tick: daemon, one-shot, doctor."""
