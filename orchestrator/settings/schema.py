@@ -1,0 +1,202 @@
+"""Every setting there is: its name, type, default and one line of help, in one place.
+
+The loader, `config check`, `config explain`, `config schema` and the suggestions for mistyped keys
+are all derived from these structs; a new setting is a new field. Durations are `timedelta`, sizes
+bytes, paths absolute once loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from orchestrator.domain.units import Money
+from orchestrator.settings.references import SecretReference
+
+Window = Annotated[str, "window"]
+"""A completion window as the provider takes it: whole hours or days, `24h`, `7d`."""
+
+Zone = Annotated[str, "zone"]
+"""The name of a time zone, `Europe/Berlin`; `local` is the machine's."""
+
+ProfileName = Annotated[str, "profile"]
+"""The name of a shipped profile, or the path of a profile file (`.toml`)."""
+
+DatabaseUrl = Annotated[str | SecretReference, "url"]
+"""A database URL without a password, or a reference to one."""
+
+Count = Annotated[int, "count"]
+"""A whole number from 1."""
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked again, and how often."""
+
+    attempts: Annotated[Count, "how often the provider may refuse one request"] = 3
+    rounds: Annotated[Count, "how many batches one request may travel in"] = 6
+    back_off: Annotated[timedelta, "how long refused requests wait for company"] = timedelta(
+        minutes=5
+    )
+    on_expired: Annotated[
+        Literal["retry", "close"], "requests of a batch whose window ended unanswered"
+    ] = "retry"
+    on_missing: Annotated[
+        Literal["retry", "close"], "requests that a finished batch has no line for"
+    ] = "retry"
+    on_cancelled: Annotated[
+        Literal["hold", "retry", "close"], "requests of a batch that somebody else cancelled"
+    ] = "hold"
+
+
+class JobRetry(msgspec.Struct, frozen=True, kw_only=True):
+    """The same for one job spec; what is None is taken from `[defaults] retry`."""
+
+    attempts: Annotated[Count | None, "how often the provider may refuse one request"] = None
+    rounds: Annotated[Count | None, "how many batches one request may travel in"] = None
+    back_off: Annotated[timedelta | None, "how long refused requests wait for company"] = None
+    on_expired: Annotated[
+        Literal["retry", "close"] | None, "requests of a batch whose window ended unanswered"
+    ] = None
+    on_missing: Annotated[
+        Literal["retry", "close"] | None, "requests that a finished batch has no line for"
+    ] = None
+    on_cancelled: Annotated[
+        Literal["hold", "retry", "close"] | None,
+        "requests of a batch that somebody else cancelled",
+    ] = None
+
+
+class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The database that holds all state."""
+
+    url: Annotated[
+        DatabaseUrl | None, "SQLAlchemy URL; SQLite in the state directory unless given"
+    ] = None
+
+
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Files on local disk, made from the registry and thrown away freely."""
+
+    dir: Annotated[Path | None, "folder; in the state directory unless given"] = None
+    keep: Annotated[timedelta, "how long files of a finished batch stay"] = timedelta(days=1)
+
+
+class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job gets when it says nothing."""
+
+    timezone: Annotated[Zone, "the zone times are shown in"] = "local"
+    provider: Annotated[str | None, "where jobs go"] = None
+    model: Annotated[str | None, "the model they ask"] = None
+    window: Annotated[Window, "completion window"] = "24h"
+    retry: Retry = Retry()
+    requests_per_batch: Annotated[Count, "at most, whatever the provider would take"] = 50_000
+    delete_remote_files: Annotated[bool, "delete remote files once their answers are recorded"] = (
+        True
+    )
+
+
+class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How often work is looked for, and how long it is held."""
+
+    tick: Annotated[timedelta, "how often due work is looked for"] = timedelta(seconds=5)
+    poll_min: Annotated[timedelta, "shortest time between two looks at a batch"] = timedelta(
+        seconds=15
+    )
+    poll_max: Annotated[timedelta, "longest time between two looks at a batch"] = timedelta(
+        minutes=10
+    )
+    lease: Annotated[timedelta, "after which a silent worker's batch is taken over"] = timedelta(
+        seconds=60
+    )
+    drain: Annotated[timedelta, "time to end short calls after TERM"] = timedelta(seconds=25)
+
+
+class ProviderBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be spent at one provider."""
+
+    per_day: Annotated[Money | None, "estimated cost of what is sent in one UTC day"] = None
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One account at one provider. What is None is the profile's."""
+
+    name: Annotated[str, "set"]
+    profile: Annotated[
+        ProfileName, "shipped profile, or path of a .toml; the section's name unless given"
+    ] = ""
+    base_url: Annotated[str | None, "where its API is, with /v1"] = None
+    api_key: Annotated[SecretReference | None, "reference to the key"] = None
+    max_batches_in_flight: Annotated[Count | None, "at most this many live batches"] = None
+    budget: ProviderBudget = ProviderBudget()
+    stop_after: Annotated[
+        Count, "batches in a row with one quota or auth cause, then stop and probe"
+    ] = 2
+    connect_timeout: Annotated[timedelta, "for a connection to stand"] = timedelta(seconds=10)
+    read_timeout: Annotated[timedelta, "for the next bytes to come"] = timedelta(seconds=60)
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job's records come from; a plain string is the file."""
+
+    file: Annotated[Path, "JSONL or CSV file"]
+    format: Annotated[str, "jsonl, csv, or auto: by the name"] = "auto"
+    key: Annotated[str | None, "column that identifies a record"] = None
+
+
+class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
+    """A job spec: `[jobs.NAME]`. Exactly one of prompt, template, lines."""
+
+    spec: Annotated[str, "set"]
+    name: Annotated[str | None, "name of the job it makes; the spec's own unless given"] = None
+    source: SourceSettings
+    key: Annotated[str | None, "column that identifies a record"] = None
+    lines: Annotated[bool, "the source holds ready batch lines"] = False
+    prompt: Annotated[str | None, "text with {column} placeholders"] = None
+    template: Annotated[Path | None, "template file in Jinja syntax"] = None
+    system: Annotated[str | None, "system message"] = None
+    request: Annotated[Mapping[str, Any], "further fields of each request body"] = {}
+    provider: Annotated[str | None, "where it goes"] = None
+    model: Annotated[str | None, "the model it asks"] = None
+    endpoint: Annotated[str, "url of every batch line"] = "/v1/chat/completions"
+    window: Annotated[Window | None, "completion window"] = None
+    on_duplicate: Annotated[
+        Literal["error", "suffix", "skip"], "what a key that comes twice does"
+    ] = "error"
+    split_models: Annotated[bool, "one job over several models: a file for each"] = False
+    limit: Annotated[Count | None, "read this many records only"] = None
+    metadata: Annotated[Mapping[str, str], "tags kept with the job"] = {}
+    retry: JobRetry = JobRetry()
+    delete_remote_files: Annotated[
+        bool | None, "delete remote files once their answers are recorded"
+    ] = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, with what nobody set at its default."""
+
+    registry: RegistrySettings = RegistrySettings()
+    spool: SpoolSettings = SpoolSettings()
+    defaults: DefaultSettings = DefaultSettings()
+    daemon: DaemonSettings = DaemonSettings()
+    providers: Mapping[str, ProviderSettings] = {}
+    jobs: Mapping[str, JobDeclaration] = {}
+
+
+LATER: Mapping[str, str] = {
+    "web": "the web pages",
+    "connections": "SQL sources and sinks",
+    "jobs.*.schedule": "schedules",
+    "jobs.*.changed_only": "sending changed records only",
+    "jobs.*.deadline": "deadlines",
+    "jobs.*.budget": "budgets of a job",
+    "jobs.*.canary": "canaries",
+    "jobs.*.sink": "sinks beside export",
+    "jobs.*.notify": "notifications",
+    "jobs.*.source.sql": "SQL sources",
+    "jobs.*.source.query_file": "SQL sources",
+}
+"""Keys of the interface specification that do nothing yet: refused rather than ignored."""
