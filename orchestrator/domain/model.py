@@ -1,0 +1,206 @@
+"""Rows as values: job, batch, account. What decisions read and events change."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands."""
+
+    REGISTERING = "registering"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class BatchState(enum.StrEnum):
+    """Where a batch stands. The way of a healthy one is the first nine, in order."""
+
+    PLANNED = "planned"
+    BUILT = "built"
+    UPLOADING = "uploading"
+    UPLOADED = "uploaded"
+    CREATING = "creating"
+    LIVE = "live"
+    REMOTE_DONE = "remote_done"
+    COLLECTED = "collected"
+    RECONCILED = "reconciled"
+    CLOSED = "closed"
+    UPLOAD_UNKNOWN = "upload_unknown"
+    CREATE_UNKNOWN = "create_unknown"
+    PARKED = "parked"
+    SUPERSEDED = "superseded"
+
+
+class RequestState(enum.StrEnum):
+    """Where a request stands: two open states, four final words."""
+
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class Gate(enum.StrEnum):
+    """Whether an account may be called: as usual, not before a time, or not until mended."""
+
+    OPEN = "open"
+    SLOWED = "slowed"
+    CLOSED = "closed"
+
+
+OPEN_REQUESTS = (RequestState.PENDING, RequestState.ASSIGNED)
+OUTCOMES = (
+    RequestState.SUCCEEDED,
+    RequestState.FAILED,
+    RequestState.EXPIRED,
+    RequestState.CANCELLED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The counts that must always add up. `waiting` and `in_flight` together are the open ones."""
+
+    records: int = 0
+    waiting: int = 0
+    in_flight: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+
+    @property
+    def open(self) -> int:
+        """Records without an outcome."""
+        return self.waiting + self.in_flight
+
+    @property
+    def recorded(self) -> int:
+        """Records with an outcome."""
+        return self.succeeded + self.failed + self.expired + self.cancelled
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the books add up."""
+        return self.records == self.open + self.recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One submission by the user, as the registry holds it. `spec` is the JobSpec as JSON text."""
+
+    id: int
+    name: str
+    state: JobState
+    provider: str
+    spec: str
+    digest: str
+    books: Books
+    batches: int
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One input file and the one remote batch made from it, as the registry holds it.
+
+    `token` is in the file name and in the metadata; it is new for each upload. `requests` counts
+    members, `bytes` measures the input file. `tries` counts what went wrong in a row with the
+    current move. `looks` counts empty looks for an unanswered call. `cursor` counts the answers
+    recorded so far.
+    """
+
+    id: int
+    job_id: int
+    number: int
+    provider: str
+    fingerprint: str | None = None
+    state: BatchState
+    epoch: int = 0
+    model: str = ""
+    requests: int
+    bytes: int
+    sha256: str | None = None
+    token: str
+    planned_at: datetime
+    due_at: datetime
+    state_at: datetime
+    tries: int = 0
+    reason: str | None = None
+    code: str | None = None
+    parked_from: str | None = None
+    input_file_id: str | None = None
+    spare_tokens: str = ""
+    create_began_at: datetime | None = None
+    unknown_since: datetime | None = None
+    looks: int = 0
+    revoked_at: datetime | None = None
+    renewals: int = 0
+    remote_id: str | None = None
+    remote_status: str | None = None
+    remote_word: str | None = None
+    remote_raw: str | None = None
+    remote_total: int | None = None
+    remote_completed: int | None = None
+    remote_failed: int | None = None
+    remote_created_at: datetime | None = None
+    remote_ended_at: datetime | None = None
+    expires_at: datetime | None = None
+    deadline_at: datetime | None = None
+    looked_at: datetime | None = None
+    changed_at: datetime | None = None
+    gone_since: datetime | None = None
+    cancel_asked_at: datetime | None = None
+    cancel_sent_at: datetime | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    error_sha256: str | None = None
+    error_bytes: int | None = None
+    cursor: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    missing: int = 0
+    odd: int = 0
+
+    @property
+    def label(self) -> str:
+        """The batch's short name inside its job, as users type it."""
+        return f"b{self.number:02d}"
+
+    def with_(self, **changes: Any) -> Batch:  # noqa: ANN401 - the types of the fields above
+        """Return a copy with `changes`."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One configured provider as the registry knows it: its gate, and when to list next."""
+
+    provider: str
+    fingerprint: str | None = None
+    gate: Gate = Gate.OPEN
+    code: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    strikes: int = 0
+    paused: bool = False
+    refresh_due_at: datetime
+    refreshed_at: datetime | None = None
+    epoch: int = 0

@@ -1,0 +1,437 @@
+"""The lifecycles of batches and jobs: one literal table each, then a short interpreter.
+
+A batch is one input file and the one remote batch made from it:
+
+    planned ─► built ─► uploading ─► uploaded ─► creating ─► live ─► remote_done
+                 ▲          │                       │                    │
+                 │    upload_unknown          create_unknown         collected
+                 └──────────┴───────── renewed ─────┘                    │
+                                                         closed ◄── reconciled
+
+Each outside call has its intent state (`uploading`, `creating`), committed before the call is
+sent, and its unknown state, from which the step looks for its token before it tries anew. `parked`
+waits for a person; `superseded` gave its members back. Events are in the past tense and carry what
+they change; "final" is computed, never retyped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar
+
+from orchestrator.domain.errors import IllegalTransition
+from orchestrator.domain.model import Batch, BatchState, JobState, RequestState
+
+S = BatchState
+J = JobState
+R = RequestState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to a batch. Its fields are the columns that it changes."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"tries": 0, "reason": None, "code": None}
+    """Columns that the event puts back, because a move was made."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return the columns this event sets."""
+        return {**self.resets, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built(Event):
+    """The input file is complete on disk."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLost(Event):
+    """The input file is not on disk any more, or not what was built: build it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadBegan(Event):
+    """The upload is about to be sent under this account."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"looks": 0, "unknown_since": None}
+    fingerprint: str
+    unknown_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded(Event):
+    """The provider holds the input file, uploaded for this batch or found by its token."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "unknown_since": None}
+    input_file_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadUnanswered(Event):
+    """The upload may or may not have arrived."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
+    reason: str
+    unknown_since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadNeverArrived(Event):
+    """The file list shows nothing of ours: upload again, under a new token."""
+
+    token: str
+    spare_tokens: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefusedForNow(Event):
+    """The provider certainly did nothing, and may do it later: back to before the call."""
+
+    resets: ClassVar[Mapping[str, Any]] = {}
+    reason: str
+    code: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBegan(Event):
+    """The create call is about to be sent."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"looks": 0, "unknown_since": None}
+    create_began_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created(Event):
+    """The provider made the batch and told us so, or it was found by its token (adopted)."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "unknown_since": None}
+    remote_id: str
+    remote_status: str
+    remote_word: str
+    remote_raw: str
+    remote_created_at: datetime | None
+    expires_at: datetime | None
+    deadline_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted(Created):
+    """A create without an answer had its effect: the batch was found at the provider."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateUnanswered(Event):
+    """The create call may or may not have had its effect, now or later."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
+    reason: str
+    unknown_since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookedInVain(Event):
+    """The token was looked for and not found."""
+
+    resets: ClassVar[Mapping[str, Any]] = {}
+    looks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRevoked(Event):
+    """The input file is deleted: a create that is still on its way will now be refused."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
+    revoked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed(Event):
+    """No batch was made, and none can be any more: start over with a fresh upload."""
+
+    resets: ClassVar[Mapping[str, Any]] = {
+        **Event.resets,
+        "looks": 0,
+        "unknown_since": None,
+        "input_file_id": None,
+        "revoked_at": None,
+    }
+    token: str
+    spare_tokens: str
+    renewals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputVanished(Event):
+    """The provider does not know the uploaded input file: upload it again."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "input_file_id": None}
+    token: str
+    spare_tokens: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed(Event):
+    """The provider shows another status than before."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "gone_since": None}
+    remote_status: str
+    remote_word: str
+    remote_raw: str
+    remote_total: int | None
+    remote_completed: int | None
+    remote_failed: int | None
+    expires_at: datetime | None
+    looked_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteEnded(Observed):
+    """The provider will not move the batch any more: completed, failed, expired or cancelled."""
+
+    output_file_id: str | None
+    error_file_id: str | None
+    remote_ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelAsked(Event):
+    """Somebody wants the batch cancelled."""
+
+    resets: ClassVar[Mapping[str, Any]] = {}
+    cancel_asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelSent(Event):
+    """The provider was asked to cancel; it may still complete."""
+
+    resets: ClassVar[Mapping[str, Any]] = {}
+    cancel_sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteGone(Event):
+    """The provider says it does not know the batch."""
+
+    resets: ClassVar[Mapping[str, Any]] = {}
+    gone_since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected(Event):
+    """Output and error file are complete on disk."""
+
+    output_sha256: str | None
+    output_bytes: int | None
+    error_sha256: str | None
+    error_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsLost(Event):
+    """A collected file is not on disk any more: download again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled(Event):
+    """Every member has its answer, or is known to have none."""
+
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanedUp(Event):
+    """Nothing of the batch is left at the provider, or all that is left is meant to stay."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "input_file_id": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked(Event):
+    """No safe automatic move is left: a person decides."""
+
+    resets: ClassVar[Mapping[str, Any]] = {"tries": 0}
+    parked_from: str
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedToCollected(Event):
+    """A person lets the reconcile go on: members without an answer are asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedToLooking(Event):
+    """A person wants the unanswered create looked for again."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "renewals": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superseded(Event):
+    """The batch gave its members back; they travel in others."""
+
+
+TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
+    S.PLANNED: {Built: S.BUILT, Superseded: S.SUPERSEDED, Parked: S.PARKED},
+    S.BUILT: {
+        UploadBegan: S.UPLOADING,
+        SpoolLost: S.PLANNED,
+        Superseded: S.SUPERSEDED,
+        Parked: S.PARKED,
+    },
+    S.UPLOADING: {
+        Uploaded: S.UPLOADED,
+        CallRefusedForNow: S.BUILT,
+        UploadUnanswered: S.UPLOAD_UNKNOWN,
+        Parked: S.PARKED,
+    },
+    S.UPLOAD_UNKNOWN: {
+        Uploaded: S.UPLOADED,
+        LookedInVain: S.UPLOAD_UNKNOWN,
+        UploadNeverArrived: S.BUILT,
+        Parked: S.PARKED,
+    },
+    S.UPLOADED: {
+        CreateBegan: S.CREATING,
+        InputVanished: S.BUILT,
+        Superseded: S.SUPERSEDED,
+        Parked: S.PARKED,
+    },
+    S.CREATING: {
+        Created: S.LIVE,
+        CallRefusedForNow: S.UPLOADED,
+        CreateUnanswered: S.CREATE_UNKNOWN,
+        Parked: S.PARKED,
+    },
+    S.CREATE_UNKNOWN: {
+        Adopted: S.LIVE,
+        LookedInVain: S.CREATE_UNKNOWN,
+        InputRevoked: S.CREATE_UNKNOWN,
+        Renewed: S.BUILT,
+        Parked: S.PARKED,
+    },
+    S.LIVE: {
+        Observed: S.LIVE,
+        RemoteEnded: S.REMOTE_DONE,
+        CancelAsked: S.LIVE,
+        CancelSent: S.LIVE,
+        RemoteGone: S.LIVE,
+        Parked: S.PARKED,
+    },
+    S.REMOTE_DONE: {RemoteEnded: S.REMOTE_DONE, Collected: S.COLLECTED, Parked: S.PARKED},
+    S.COLLECTED: {ResultsLost: S.REMOTE_DONE, Reconciled: S.RECONCILED, Parked: S.PARKED},
+    S.RECONCILED: {CleanedUp: S.CLOSED},
+    S.PARKED: {
+        CleanedUp: S.PARKED,
+        Adopted: S.LIVE,
+        ReleasedToCollected: S.COLLECTED,
+        ReleasedToLooking: S.CREATE_UNKNOWN,
+        Superseded: S.SUPERSEDED,
+    },
+    S.SUPERSEDED: {CleanedUp: S.CLOSED},
+    S.CLOSED: {},
+}
+
+FINAL = frozenset(state for state, moves in TRANSITIONS.items() if not moves)
+
+SETTLED = frozenset({S.RECONCILED, S.SUPERSEDED, S.CLOSED})
+"""States in which a batch has no members any more: each has an outcome or travels elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened to a job."""
+
+
+class Registered(JobEvent):
+    """Every record of the source is in the registry."""
+
+
+class Paused(JobEvent):
+    """Nothing new is sent; what is in flight is still collected."""
+
+
+class Resumed(JobEvent):
+    """Work goes on."""
+
+
+class JobCancelAsked(JobEvent):
+    """The user wants no further answers; those already made are still collected."""
+
+
+class Finished(JobEvent):
+    """Every record has its outcome."""
+
+
+class Reopened(JobEvent):
+    """Failed or expired records are asked again."""
+
+
+JOB_TRANSITIONS: Mapping[JobState, Mapping[type[JobEvent], JobState]] = {
+    J.REGISTERING: {Registered: J.RUNNING, JobCancelAsked: J.CANCELLING},
+    J.RUNNING: {
+        Paused: J.PAUSED,
+        JobCancelAsked: J.CANCELLING,
+        Finished: J.FINISHED,
+        Reopened: J.RUNNING,
+    },
+    J.PAUSED: {
+        Resumed: J.RUNNING,
+        JobCancelAsked: J.CANCELLING,
+        Finished: J.FINISHED,
+        Reopened: J.PAUSED,
+    },
+    J.CANCELLING: {Finished: J.CANCELLED},
+    J.FINISHED: {Reopened: J.RUNNING},
+    J.CANCELLED: {},
+}
+
+JOB_FINAL = frozenset({J.FINISHED, J.CANCELLED})
+"""States in which a job has no open record. A finished one may be reopened by its owner."""
+
+REQUEST_TRANSITIONS: Mapping[RequestState, frozenset[RequestState]] = {
+    R.PENDING: frozenset({R.ASSIGNED, R.CANCELLED, R.SUCCEEDED}),
+    R.ASSIGNED: frozenset({R.PENDING, R.SUCCEEDED, R.FAILED, R.EXPIRED, R.CANCELLED}),
+    R.SUCCEEDED: frozenset(),
+    R.FAILED: frozenset({R.PENDING}),
+    R.EXPIRED: frozenset({R.PENDING}),
+    R.CANCELLED: frozenset(),
+}
+"""Failed and expired requests go back to pending only by the user's `retry`."""
+
+
+def advance(state: BatchState, event: Event) -> BatchState:
+    """Return the state that follows `event`, or raise IllegalTransition."""
+    try:
+        return TRANSITIONS[state][type(event)]
+    except KeyError:
+        allowed = ", ".join(sorted(kind.__name__ for kind in TRANSITIONS[state])) or "nothing"
+        raise IllegalTransition(
+            f"a {state} batch cannot take {type(event).__name__}; it takes {allowed}"
+        ) from None
+
+
+def advance_job(state: JobState, event: JobEvent) -> JobState:
+    """Return the job state that follows `event`, or raise IllegalTransition."""
+    try:
+        return JOB_TRANSITIONS[state][type(event)]
+    except KeyError:
+        raise IllegalTransition(f"a {state} job cannot take {type(event).__name__}") from None
+
+
+def after(batch: Batch, event: Event, now: datetime, due_at: datetime) -> Batch:
+    """Return `batch` as it is once `event` has happened at `now`."""
+    state = advance(batch.state, event)
+    state_at = now if state is not batch.state else batch.state_at
+    return batch.with_(**event.changes(), state=state, state_at=state_at, due_at=due_at)

@@ -1,0 +1,129 @@
+"""The step context: everything a step may touch, handed to it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from orchestrator.domain.errors import AuthError, ClaimLost, OrchestratorError
+from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.pacing import Pace, back_off
+from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.transitions import Event
+from orchestrator.provider.port import Provider
+from orchestrator.registry import batches
+from orchestrator.registry.session import Registry
+from orchestrator.spool import Spool
+
+
+class Clock(Protocol):
+    """The time, handed in."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+
+
+class Providers(Protocol):
+    """The configured providers, opened at first use."""
+
+    def get(self, name: str) -> Provider:
+        """Return the provider. Raises AuthError for a missing key, ConfigError for no such name."""
+
+    def names(self) -> list[str]:
+        """Return the names of the configured providers."""
+
+    def max_in_flight(self, name: str) -> int:
+        """Return how many of our batches may be on their way there at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Something worth a log line: a step done, a step put off, a gate moved."""
+
+    kind: str
+    batch: Batch | None = None
+    job: Job | None = None
+    provider: str = ""
+    error: OrchestratorError | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def _silence(_told: Told) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a step works with. `worker` is this process's random boot id, `actor` names it."""
+
+    registry: Registry
+    providers: Providers
+    spool: Spool
+    clock: Clock
+    pace: Pace
+    worker: str
+    instance: str
+    new_token: Callable[[], str]
+    rng: random.Random
+    actor: str = "daemon"
+    requests_per_batch: int = 50_000
+    transfers: int = 4
+    tell: Callable[[Told], None] = _silence
+    lease_left: Callable[[], float] = lambda: float("inf")
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self.clock.now()
+
+    def back_off(self, tries: int) -> timedelta:
+        """Return how long to wait after `tries` failures in a row."""
+        return back_off(tries, self.pace, self.rng.random())
+
+    def record(self, batch: Batch, event: Event, *, due_at: datetime | None = None) -> Batch:
+        """Move `batch` by `event` in a transaction of its own. Raises ClaimLost."""
+        now = self.now()
+        due = due_at or now
+        moved = self.registry.write(
+            lambda db: batches.move(db, batch, event, now=now, due_at=due, actor=self.actor)
+        )
+        self.tell(Told(kind=type(event).__name__, batch=moved))
+        return moved
+
+    def provider_of(self, batch: Batch) -> Provider:
+        """Return the provider that holds the batch's remote objects.
+
+        Raises AuthError when the key in use belongs to another account than the batch's: there,
+        absence would prove nothing.
+        """
+        provider = self.providers.get(batch.provider)
+        if batch.fingerprint and batch.fingerprint != provider.fingerprint:
+            raise AuthError(
+                f"the key of {batch.provider} is not the one that sent batch {batch.label}",
+                code="ORC3103",
+                why="remote files and batches can be seen and deleted by their own account only",
+                safe="the batch goes on at the provider; its results wait there",
+                next=f"put the old key back for {batch.provider} until its batches are finished",
+            )
+        return provider
+
+    def may_send(self) -> None:
+        """Stop before a call that the lease might not outlast. Raises ClaimLost."""
+        if self.lease_left() < self.pace.call_deadline / 4:
+            raise ClaimLost("the lease of this worker is nearly over; nothing was sent")
+
+    def spec_of(self, job: Job) -> JobSpec:
+        """Return the job's declaration."""
+        return read_spec(job.spec)
+
+
+def read_spec(text: str) -> JobSpec:
+    """Read a stored job spec."""
+    return msgspec.json.decode(text, type=JobSpec)

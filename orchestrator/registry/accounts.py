@@ -1,0 +1,96 @@
+"""Accounts: one row a provider, its gate and its polling, shared by all workers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from orchestrator.domain.model import Account, Gate
+from orchestrator.registry import events
+from orchestrator.registry.tables import accounts
+
+
+def _read(row: RowMapping) -> Account:
+    return Account(**{**row, "gate": Gate(row["gate"])})
+
+
+def find(db: Connection, provider: str) -> Account | None:
+    """Return the account of a provider, if it was ever used."""
+    row = db.execute(select(accounts).where(accounts.c.provider == provider)).mappings().first()
+    return _read(row) if row else None
+
+
+def everyone(db: Connection) -> list[Account]:
+    """Return every account, by name."""
+    rows = db.execute(select(accounts).order_by(accounts.c.provider)).mappings()
+    return [_read(row) for row in rows]
+
+
+def ensure(db: Connection, provider: str, now: datetime) -> Account:
+    """Return the account of a provider, making its row at first use."""
+    found = find(db, provider)
+    if found:
+        return found
+    db.execute(
+        insert(accounts).values(provider=provider, gate=Gate.OPEN, paused=False, refresh_due_at=now)
+    )
+    return Account(provider=provider, refresh_due_at=now)
+
+
+def change(db: Connection, provider: str, **values: Any) -> None:  # noqa: ANN401 - columns
+    """Set columns of an account."""
+    db.execute(update(accounts).where(accounts.c.provider == provider).values(**values))
+
+
+def set_gate(
+    db: Connection,
+    account: Account,
+    gate: Gate,
+    *,
+    now: datetime,
+    actor: str,
+    until: datetime | None = None,
+    code: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Open, slow or close a gate; a changed cause leaves an event."""
+    since = account.since if account.gate is gate else now
+    strikes = 0 if gate is Gate.OPEN else account.strikes + 1
+    change(
+        db,
+        account.provider,
+        gate=gate,
+        until=until,
+        code=code,
+        reason=reason,
+        since=None if gate is Gate.OPEN else since,
+        strikes=strikes,
+    )
+    if account.gate is not gate or account.code != code:
+        events.record(
+            db,
+            f"gate_{gate}",
+            at=now,
+            actor=actor,
+            provider=account.provider,
+            data={"reason": reason, "code": code, "until": until},
+        )
+
+
+def take_refresh(db: Connection, account: Account, *, next_at: datetime) -> bool:
+    """Claim one refresh of an account: true for exactly one worker an interval."""
+    written = db.execute(
+        update(accounts)
+        .where(accounts.c.provider == account.provider, accounts.c.epoch == account.epoch)
+        .values(epoch=accounts.c.epoch + 1, refresh_due_at=next_at)
+    )
+    return written.rowcount == 1
+
+
+def next_refresh(db: Connection, providers: list[str]) -> datetime | None:
+    """Return when the next of these accounts is to be listed."""
+    query = select(func.min(accounts.c.refresh_due_at)).where(accounts.c.provider.in_(providers))
+    return db.execute(query).scalar_one_or_none()

@@ -1,0 +1,253 @@
+"""Batches: read, claimed, moved. Every move is guarded by state and epoch, and leaves an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy.engine import RowMapping
+
+from orchestrator.domain.errors import ClaimLost
+from orchestrator.domain.model import Batch, BatchState
+from orchestrator.domain.transitions import FINAL, SETTLED, Event, after
+from orchestrator.registry import events
+from orchestrator.registry.bulk import among
+from orchestrator.registry.tables import batches, workers
+
+_COLUMNS = [column for column in batches.c if column.name != "owner"]
+
+_ENDED = tuple(SETTLED | {BatchState.PARKED})
+
+
+def _read(row: RowMapping) -> Batch:
+    return Batch(**{**row, "state": BatchState(row["state"])})
+
+
+def get(db: Connection, batch_id: int) -> Batch:
+    """Return one batch."""
+    return _read(db.execute(select(*_COLUMNS).where(batches.c.id == batch_id)).mappings().one())
+
+
+def find(db: Connection, *, job_id: int, number: int) -> Batch | None:
+    """Return the batch of a job by its number, if there is one."""
+    where = and_(batches.c.job_id == job_id, batches.c.number == number)
+    row = db.execute(select(*_COLUMNS).where(where)).mappings().first()
+    return _read(row) if row else None
+
+
+def find_remote(db: Connection, remote_id: str) -> Batch | None:
+    """Return the batch whose remote batch has this id."""
+    row = db.execute(select(*_COLUMNS).where(batches.c.remote_id == remote_id)).mappings().first()
+    return _read(row) if row else None
+
+
+def of_job(db: Connection, job_id: int, *, after_number: int = 0, limit: int = 50) -> list[Batch]:
+    """Return batches of a job in the order of their numbers."""
+    query = (
+        select(*_COLUMNS)
+        .where(batches.c.job_id == job_id, batches.c.number > after_number)
+        .order_by(batches.c.number)
+        .limit(limit)
+    )
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def page(db: Connection, *, after: int = 0, limit: int = 50) -> list[Batch]:
+    """Return batches of all jobs, in the order they were planned."""
+    query = select(*_COLUMNS).where(batches.c.id > after).order_by(batches.c.id).limit(limit)
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def unfinished(db: Connection, job_id: int) -> list[Batch]:
+    """Return the batches of a job that still hold members, by number."""
+    query = (
+        select(*_COLUMNS)
+        .where(batches.c.job_id == job_id, batches.c.state.not_in(tuple(SETTLED)))
+        .order_by(batches.c.number)
+    )
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def parked(db: Connection, job_id: int | None = None) -> list[Batch]:
+    """Return the batches that a person must decide on."""
+    query = select(*_COLUMNS).where(batches.c.state == BatchState.PARKED).order_by(batches.c.id)
+    if job_id is not None:
+        query = query.where(batches.c.job_id == job_id)
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def live(db: Connection, provider: str) -> list[Batch]:
+    """Return the batches that the provider works on, oldest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(batches.c.provider == provider, batches.c.state == BatchState.LIVE)
+        .order_by(batches.c.id)
+    )
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def count_in_flight(db: Connection, provider: str) -> int:
+    """Count the batches of a provider that hold members and are not parked."""
+    where = and_(batches.c.provider == provider, batches.c.state.not_in(_ENDED))
+    return int(db.execute(select(func.count()).where(where)).scalar_one())
+
+
+def count_unfinished(db: Connection, job_id: int) -> int:
+    """Count the batches of a job that hold members, parked ones too."""
+    where = and_(batches.c.job_id == job_id, batches.c.state.not_in(tuple(SETTLED)))
+    return int(db.execute(select(func.count()).where(where)).scalar_one())
+
+
+def remote_files(db: Connection, provider: str) -> tuple[int, int]:
+    """Return count and bytes of our files that the provider still holds, results included."""
+    held = batches.c.input_file_id.is_not(None)
+    query = select(
+        func.count(batches.c.input_file_id)
+        + func.count(batches.c.output_file_id)
+        + func.count(batches.c.error_file_id),
+        func.coalesce(func.sum(batches.c.bytes), 0)
+        + func.coalesce(func.sum(batches.c.output_bytes), 0)
+        + func.coalesce(func.sum(batches.c.error_bytes), 0),
+    ).where(batches.c.provider == provider, batches.c.state.not_in(tuple(FINAL)), held)
+    count, size = db.execute(query).one()
+    return int(count), int(size)
+
+
+def add(db: Connection, **values: Any) -> Batch:  # noqa: ANN401 - the columns of the table
+    """Insert a planned batch and return it."""
+    batch_id = db.execute(insert(batches).values(**values)).inserted_primary_key
+    assert batch_id is not None  # noqa: S101 - both dialects return the key of a single insert
+    return get(db, int(batch_id[0]))
+
+
+def claim(
+    db: Connection,
+    *,
+    worker: str,
+    now: datetime,
+    limit: int,
+    busy: Sequence[int] = (),
+    job_id: int | None = None,
+) -> list[Batch]:
+    """Take up to `limit` due batches for `worker`, raising each one's epoch.
+
+    A batch whose owner's lease is over is due for anybody. `busy`: ids this worker works on now.
+    """
+    alive = select(workers.c.id).where(workers.c.lease_until > now, workers.c.id != worker)
+    due = (
+        select(batches.c.id)
+        .where(
+            batches.c.state.not_in(tuple(FINAL)),
+            batches.c.due_at <= now,
+            or_(batches.c.owner.is_(None), batches.c.owner.not_in(alive)),
+            ~among(db, batches.c.id, busy),
+        )
+        .order_by(batches.c.due_at, batches.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if job_id is not None:
+        due = due.where(batches.c.job_id == job_id)
+    taken = db.execute(
+        update(batches)
+        .where(batches.c.id.in_(due.scalar_subquery()))
+        .values(owner=worker, epoch=batches.c.epoch + 1)
+        .returning(*_COLUMNS)
+    )
+    return sorted((_read(row) for row in taken.mappings()), key=lambda batch: batch.id)
+
+
+def release(db: Connection, batch: Batch, *, due_at: datetime) -> None:
+    """Give a claim back; a claim that is not ours any more is left alone."""
+    db.execute(
+        update(batches)
+        .where(batches.c.id == batch.id, batches.c.epoch == batch.epoch)
+        .values(owner=None, due_at=due_at)
+    )
+
+
+def move(
+    db: Connection, batch: Batch, event: Event, *, now: datetime, due_at: datetime, actor: str
+) -> Batch:
+    """Move `batch` by `event` and keep the event, in the caller's transaction.
+
+    Raises IllegalTransition before anything is written, and ClaimLost if another worker has moved
+    or taken over the batch since it was read.
+    """
+    moved = after(batch, event, now, due_at)
+    changes = event.changes()
+    written = db.execute(
+        update(batches)
+        .where(
+            batches.c.id == batch.id,
+            batches.c.state == batch.state,
+            batches.c.epoch == batch.epoch,
+        )
+        .values(**changes, state=moved.state, state_at=moved.state_at, due_at=moved.due_at)
+    )
+    if written.rowcount != 1:
+        raise ClaimLost(f"batch {batch.id} is no longer {batch.state} under epoch {batch.epoch}")
+    events.record(
+        db,
+        _past_tense(event),
+        at=now,
+        actor=actor,
+        job_id=batch.job_id,
+        batch_id=batch.id,
+        provider=batch.provider,
+        data={**changes, "from": batch.state, "to": moved.state},
+    )
+    return moved
+
+
+def note_look(db: Connection, batch: Batch, **seen: Any) -> bool:  # noqa: ANN401 - columns
+    """Keep what a look at a live batch showed when its status is the same: no move, no event."""
+    written = db.execute(
+        update(batches)
+        .where(
+            batches.c.id == batch.id,
+            batches.c.state == BatchState.LIVE,
+            batches.c.epoch == batch.epoch,
+        )
+        .values(**seen)
+    )
+    return written.rowcount == 1
+
+
+def note_progress(db: Connection, batch: Batch, **added: int) -> Batch:
+    """Add to a batch's counters, guarded by its epoch; part of the chunk that they count.
+
+    Raises ClaimLost if the batch is not ours any more.
+    """
+    written = db.execute(
+        update(batches)
+        .where(
+            batches.c.id == batch.id,
+            batches.c.state == batch.state,
+            batches.c.epoch == batch.epoch,
+            batches.c.cursor == batch.cursor,
+        )
+        .values({name: batches.c[name] + count for name, count in added.items()})
+    )
+    if written.rowcount != 1:
+        raise ClaimLost(f"batch {batch.id} is no longer {batch.state} under epoch {batch.epoch}")
+    return batch.with_(**{name: getattr(batch, name) + count for name, count in added.items()})
+
+
+def next_due(db: Connection) -> datetime | None:
+    """Return when the next batch is due."""
+    where = batches.c.state.not_in(tuple(FINAL))
+    return db.execute(select(func.min(batches.c.due_at)).where(where)).scalar_one_or_none()
+
+
+def hurry(db: Connection, batch_ids: Iterable[int], now: datetime) -> None:
+    """Make batches due at once, whoever holds them."""
+    ids = list(batch_ids)
+    db.execute(update(batches).where(among(db, batches.c.id, ids)).values(due_at=now))
+
+
+def _past_tense(event: Event) -> str:
+    name = type(event).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

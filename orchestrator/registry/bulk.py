@@ -1,0 +1,97 @@
+"""Bulk paths: many rows in, sets of ids matched, at the raw driver's speed.
+
+Rows go in key order, in chunks: binary COPY straight into the table on PostgreSQL, `executemany`
+through the driver on SQLite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Table, bindparam, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import any_
+
+if TYPE_CHECKING:
+    import psycopg
+
+Row = tuple[Any, ...]
+
+_PG: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
+
+
+def insert_rows(
+    db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], *, ignore: str = ""
+) -> None:
+    """Insert `rows`, tuples in the order of `columns`.
+
+    `ignore`: comma-separated columns of a unique key; rows that repeat it are passed over (slower
+    on PostgreSQL, where COPY can't do it).
+    """
+    if db.dialect.name == "sqlite":
+        _executemany(db, table, columns, rows, ignore)
+    elif ignore:
+        _insert_ignoring(db, table, columns, rows, ignore)
+    else:
+        _copy(db, table, columns, rows)
+
+
+def _executemany(
+    db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], ignore: str
+) -> None:
+    values = [tuple(_plain(value) for value in row) for row in rows]
+    if not values:
+        return
+    marks = ", ".join("?" for _ in columns)
+    tail = f" ON CONFLICT ({ignore}) DO NOTHING" if ignore else ""
+    names = ", ".join(columns)
+    db.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks}){tail}", values)  # noqa: S608 - names of our own tables
+
+
+def _plain(value: object) -> object:
+    """Return a time in the text form that SQLAlchemy writes on SQLite."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return value
+
+
+def _copy(db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    driver = cast("psycopg.Connection[Any]", db.connection.driver_connection)
+    types = [_pg_type(table.c[name]) for name in columns]
+    names = ", ".join(columns)
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def _pg_type(column: Column[Any]) -> str:
+    compiled = column.type.compile(dialect=_PG).lower()
+    name = compiled.split("(")[0]
+    return {"timestamp with time zone": "timestamptz", "float": "float8"}.get(name, name)
+
+
+def _insert_ignoring(
+    db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], ignore: str
+) -> None:
+    values = [dict(zip(columns, row, strict=True)) for row in rows]
+    if values:
+        keys = [name.strip() for name in ignore.split(",")]
+        db.execute(postgresql.insert(table).on_conflict_do_nothing(index_elements=keys), values)
+
+
+def among(db: Connection, column: Column[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+    """Return the condition that `column` is one of `ids`, one bound parameter however many."""
+    if db.dialect.name == "sqlite":
+        text = msgspec.json.encode(ids).decode()
+        each = func.json_each(text).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == any_(bindparam(None, list(ids), type_=ARRAY(BigInteger)))

@@ -1,0 +1,164 @@
+"""Jobs: registered, counted, moved. The books are kept with the row, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from orchestrator.domain.errors import ClaimLost
+from orchestrator.domain.model import Books, Job, JobState
+from orchestrator.domain.transitions import JOB_FINAL, JobEvent, advance_job
+from orchestrator.registry import events
+from orchestrator.registry.tables import jobs
+
+_BOOKS = tuple(field.name for field in fields(Books))
+_ACTIVE = tuple(set(JobState) - JOB_FINAL)
+
+
+def _read(row: RowMapping) -> Job:
+    values = dict(row)
+    books = Books(**{name: values.pop(name) for name in _BOOKS})
+    return Job(**{**values, "state": JobState(values["state"]), "books": books})
+
+
+def get(db: Connection, job_id: int) -> Job:
+    """Return one job."""
+    return _read(db.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one())
+
+
+def find(db: Connection, name: str) -> Job | None:
+    """Return the job of this name, if there is one."""
+    row = db.execute(select(jobs).where(jobs.c.name == name)).mappings().first()
+    return _read(row) if row else None
+
+
+def starting_with(db: Connection, prefix: str, limit: int = 10) -> list[Job]:
+    """Return jobs whose names begin with `prefix`, by name."""
+    query = select(jobs).where(func.substr(jobs.c.name, 1, len(prefix)) == prefix)
+    return [_read(row) for row in db.execute(query.order_by(jobs.c.name).limit(limit)).mappings()]
+
+
+def last(db: Connection) -> Job | None:
+    """Return the job that was submitted last."""
+    row = db.execute(select(jobs).order_by(jobs.c.id.desc()).limit(1)).mappings().first()
+    return _read(row) if row else None
+
+
+def page(db: Connection, *, after: int = 0, limit: int = 50, newest: bool = False) -> list[Job]:
+    """Return jobs in the order they were submitted, after one id; or the newest ones."""
+    order = jobs.c.id.desc() if newest else jobs.c.id
+    query = select(jobs).where(jobs.c.id > after).order_by(order).limit(limit)
+    found = [_read(row) for row in db.execute(query).mappings()]
+    return found[::-1] if newest else found
+
+
+def names(db: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of some jobs."""
+    query = select(jobs.c.id, jobs.c.name).where(jobs.c.id.in_(ids))
+    return {row.id: row.name for row in db.execute(query)}
+
+
+def active(db: Connection) -> list[Job]:
+    """Return the jobs that still have open records."""
+    query = select(jobs).where(jobs.c.state.in_(_ACTIVE)).order_by(jobs.c.id)
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def due(db: Connection, now: datetime, *, job_id: int | None = None, limit: int = 100) -> list[Job]:
+    """Return the jobs that may need a move of their own."""
+    states = (JobState.RUNNING, JobState.CANCELLING)
+    query = select(jobs).where(jobs.c.state.in_(states), jobs.c.due_at <= now)
+    if job_id is not None:
+        query = query.where(jobs.c.id == job_id)
+    rows = db.execute(query.order_by(jobs.c.due_at, jobs.c.id).limit(limit)).mappings()
+    return [_read(row) for row in rows]
+
+
+def next_due(db: Connection) -> datetime | None:
+    """Return when the next job is due."""
+    states = (JobState.RUNNING, JobState.CANCELLING)
+    query = select(func.min(jobs.c.due_at)).where(jobs.c.state.in_(states))
+    return db.execute(query).scalar_one_or_none()
+
+
+def lock(db: Connection, job_id: int) -> Job:
+    """Return the job, locked until the transaction ends."""
+    query = select(jobs).where(jobs.c.id == job_id).with_for_update()
+    return _read(db.execute(query).mappings().one())
+
+
+def add(
+    db: Connection, *, name: str, provider: str, spec: str, digest: str, now: datetime, actor: str
+) -> Job:
+    """Insert a job that is being registered."""
+    key = db.execute(
+        insert(jobs).values(
+            name=name,
+            provider=provider,
+            spec=spec,
+            digest=digest,
+            state=JobState.REGISTERING,
+            due_at=now,
+            created_at=now,
+        )
+    ).inserted_primary_key
+    assert key is not None  # noqa: S101 - both dialects return the key of a single insert
+    job_id = int(key[0])
+    events.record(db, "submitted", at=now, actor=actor, job_id=job_id, provider=provider)
+    return get(db, job_id)
+
+
+def grow(db: Connection, job_id: int, *, at: int, count: int) -> None:
+    """Count `count` more registered records, if exactly `at` were registered before.
+
+    Raises ClaimLost when another submission of the same job is at work.
+    """
+    written = db.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == JobState.REGISTERING, jobs.c.records == at)
+        .values(records=jobs.c.records + count, waiting=jobs.c.waiting + count)
+    )
+    if written.rowcount != 1:
+        raise ClaimLost(f"job {job_id} is being registered by another process")
+
+
+def count(db: Connection, job_id: int, **added: int) -> None:
+    """Add to a job's books and totals: one move of requests, told in one UPDATE.
+
+    The CHECK constraint refuses what would not add up.
+    """
+    changes = {name: jobs.c[name] + delta for name, delta in added.items() if delta}
+    if changes:
+        db.execute(update(jobs).where(jobs.c.id == job_id).values(**changes))
+
+
+def set_due(db: Connection, job_id: int, due_at: datetime) -> None:
+    """Say when the job is looked at again."""
+    db.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=due_at))
+
+
+def move(
+    db: Connection, job: Job, event: JobEvent, *, now: datetime, actor: str, why: str = ""
+) -> Job:
+    """Move `job` by `event` and keep the event, in the caller's transaction.
+
+    Raises IllegalTransition before anything is written, and ClaimLost if somebody else has moved
+    the job since it was read.
+    """
+    state = advance_job(job.state, event)
+    finished_at = now if state in JOB_FINAL else None
+    written = db.execute(
+        update(jobs)
+        .where(jobs.c.id == job.id, jobs.c.state == job.state)
+        .values(state=state, due_at=now, finished_at=finished_at)
+    )
+    if written.rowcount != 1:
+        raise ClaimLost(f"job {job.name} is no longer {job.state}")
+    kind = f"job_{type(event).__name__.removeprefix('Job').lower()}"
+    data = {"from": job.state, "to": state, "why": why or None}
+    events.record(db, kind, at=now, actor=actor, job_id=job.id, data=data)
+    return get(db, job.id)

@@ -1,0 +1,244 @@
+"""Requests: registered, assigned to batches, given back, closed. Set-based, in key order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from orchestrator.domain.intake import Request
+from orchestrator.domain.model import RequestState
+from orchestrator.registry.bulk import among, insert_rows
+from orchestrator.registry.tables import payloads, requests
+
+_SEQ_BITS = 32
+
+
+class Member(NamedTuple):
+    """A request as a batch knows it."""
+
+    id: int
+    custom_id: str
+    rounds: int
+    refusals: int
+
+
+class Line(NamedTuple):
+    """What one line of an input file is made of."""
+
+    id: int
+    custom_id: str
+    body: str
+
+
+class Pending(NamedTuple):
+    """A request that waits for a batch; `size` is in bytes, line break included."""
+
+    id: int
+    size: int
+
+
+def request_id(job_id: int, seq: int) -> int:
+    """Return the id of a job's request: requests of a job lie side by side, in source order."""
+    return (job_id << _SEQ_BITS) | seq
+
+
+def seq_of(request: int) -> int:
+    """Return a request's place in its job, counted from 0."""
+    return request & ((1 << _SEQ_BITS) - 1)
+
+
+def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
+    """Insert a chunk of rendered requests and their payloads, in order."""
+    insert_rows(
+        db,
+        requests,
+        ("id", "job_id", "custom_id", "key", "state", "model", "size", "rounds", "refusals"),
+        (
+            (
+                request_id(job_id, item.seq),
+                job_id,
+                item.custom_id,
+                None if item.key == item.custom_id else item.key,
+                RequestState.PENDING.value,
+                item.model,
+                item.size,
+                0,
+                0,
+            )
+            for item in chunk
+        ),
+    )
+    insert_rows(
+        db,
+        payloads,
+        ("request_id", "position", "record", "body"),
+        (
+            (
+                request_id(job_id, item.seq),
+                item.position,
+                item.record.decode(),
+                item.body.decode(),
+            )
+            for item in chunk
+        ),
+    )
+
+
+def first_pending_model(db: Connection, job_id: int) -> str | None:
+    """Return the model of the next requests to pack, or None when none waits."""
+    query = (
+        select(requests.c.model)
+        .where(requests.c.job_id == job_id, requests.c.state == RequestState.PENDING)
+        .order_by(requests.c.model, requests.c.id)
+        .limit(1)
+    )
+    return db.execute(query).scalar_one_or_none()
+
+
+def pending(db: Connection, job_id: int, model: str, limit: int) -> list[Pending]:
+    """Return up to `limit` waiting requests of one model, in source order."""
+    query = (
+        select(requests.c.id, requests.c.size)
+        .where(
+            requests.c.job_id == job_id,
+            requests.c.state == RequestState.PENDING,
+            requests.c.model == model,
+        )
+        .order_by(requests.c.id)
+        .limit(limit)
+    )
+    return [Pending(*row) for row in db.execute(query)]
+
+
+def assign(db: Connection, batch_id: int, ids: Sequence[int]) -> int:
+    """Make pending requests members of a batch; return how many were."""
+    written = db.execute(
+        update(requests)
+        .where(among(db, requests.c.id, ids), requests.c.state == RequestState.PENDING)
+        .values(state=RequestState.ASSIGNED, batch_id=batch_id, rounds=requests.c.rounds + 1)
+    )
+    return written.rowcount
+
+
+def members(db: Connection, batch_id: int) -> list[Member]:
+    """Return who travels, or last travelled, in a batch, in source order."""
+    query = (
+        select(requests.c.id, requests.c.custom_id, requests.c.rounds, requests.c.refusals)
+        .where(requests.c.batch_id == batch_id)
+        .order_by(requests.c.id)
+    )
+    return [Member(*row) for row in db.execute(query)]
+
+
+def lines(db: Connection, batch_id: int, *, after: int, limit: int) -> list[Line]:
+    """Return what the next lines of a batch's input file are made of, in source order."""
+    query = (
+        select(requests.c.id, requests.c.custom_id, payloads.c.body)
+        .join(payloads, payloads.c.request_id == requests.c.id)
+        .where(requests.c.batch_id == batch_id, requests.c.id > after)
+        .order_by(requests.c.id)
+        .limit(limit)
+    )
+    return [Line(*row) for row in db.execute(query)]
+
+
+def still_open(db: Connection, batch_id: int, ids: Sequence[int]) -> set[int]:
+    """Return which of `ids` still wait for their answer from this batch."""
+    query = select(requests.c.id).where(
+        among(db, requests.c.id, ids),
+        requests.c.state == RequestState.ASSIGNED,
+        requests.c.batch_id == batch_id,
+    )
+    return set(db.execute(query).scalars())
+
+
+def close(db: Connection, batch_id: int, ids: Sequence[int], word: RequestState) -> int:
+    """Give assigned requests of a batch their final word; return how many took it."""
+    if not ids:
+        return 0
+    written = db.execute(
+        update(requests)
+        .where(
+            among(db, requests.c.id, ids),
+            requests.c.state == RequestState.ASSIGNED,
+            requests.c.batch_id == batch_id,
+        )
+        .values(state=word)
+    )
+    return written.rowcount
+
+
+def burn(db: Connection, batch_id: int, ids: Sequence[int]) -> None:
+    """Count a refusal of each of these requests."""
+    if ids:
+        db.execute(
+            update(requests)
+            .where(among(db, requests.c.id, ids), requests.c.batch_id == batch_id)
+            .values(refusals=requests.c.refusals + 1)
+        )
+
+
+def give_back(db: Connection, batch_id: int) -> int:
+    """Let every member that has no final word wait for another batch; return how many."""
+    written = db.execute(
+        update(requests)
+        .where(requests.c.batch_id == batch_id, requests.c.state == RequestState.ASSIGNED)
+        .values(state=RequestState.PENDING)
+    )
+    return written.rowcount
+
+
+def unsend(db: Connection, batch_id: int) -> int:
+    """Let the members of a batch that was never made wait again; the round does not count."""
+    written = db.execute(
+        update(requests)
+        .where(requests.c.batch_id == batch_id, requests.c.state == RequestState.ASSIGNED)
+        .values(state=RequestState.PENDING, rounds=requests.c.rounds - 1)
+    )
+    return written.rowcount
+
+
+def cancel_pending(db: Connection, job_id: int) -> int:
+    """Close every waiting request of a job as cancelled; return how many."""
+    written = db.execute(
+        update(requests)
+        .where(requests.c.job_id == job_id, requests.c.state == RequestState.PENDING)
+        .values(state=RequestState.CANCELLED)
+    )
+    return written.rowcount
+
+
+def has_pending(db: Connection, job_id: int) -> bool:
+    """Whether a request of the job waits for a batch."""
+    return first_pending_model(db, job_id) is not None
+
+
+def reopen(db: Connection, ids: Sequence[int]) -> dict[str, int]:
+    """Make failed and expired requests pending again, counters fresh; return counts by state."""
+    reopened: dict[str, int] = {}
+    for word in (RequestState.FAILED, RequestState.EXPIRED):
+        written = db.execute(
+            update(requests)
+            .where(among(db, requests.c.id, ids), requests.c.state == word)
+            .values(state=RequestState.PENDING, refusals=0, rounds=0)
+        )
+        reopened[word.value] = written.rowcount
+    return reopened
+
+
+def find(db: Connection, job_id: int, custom_id: str) -> int | None:
+    """Return the id of a job's request by its custom_id."""
+    where = and_(requests.c.job_id == job_id, requests.c.custom_id == custom_id)
+    return db.execute(select(requests.c.id).where(where)).scalar_one_or_none()
+
+
+def counts_by_state(db: Connection, job_id: int) -> dict[str, int]:
+    """Recount a job's requests from its rows: for `verify` only, it scans them all."""
+    query = (
+        select(requests.c.state, func.count())
+        .where(requests.c.job_id == job_id)
+        .group_by(requests.c.state)
+    )
+    return {str(state): int(count) for state, count in db.execute(query)}

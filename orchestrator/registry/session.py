@@ -1,0 +1,201 @@
+"""The door to the database: connections, transactions, what may be run again.
+
+SQLite: WAL, `synchronous=FULL`, each writing transaction begins IMMEDIATE (a deferred one that
+reads and then writes fails at once when another has committed in between). PostgreSQL: read
+committed, statement and lock time-outs. Every function handed to `write` may be run again whole.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+
+from orchestrator.domain.errors import ConfigError, RegistryError
+
+T = TypeVar("T")
+
+BUSY_MS = 30_000
+_WRITE_TRIES = 5
+_RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+
+
+class Registry:
+    """The database that is the only state there is.
+
+    `url`: an SQLAlchemy URL, `sqlite:///path` or `postgresql+psycopg://…`. `sync=False` gives up
+    durability over power loss on SQLite, for throw-away copies in tests only.
+    """
+
+    def __init__(self, url: str, *, sync: bool = True) -> None:
+        self.url = _parse(url)
+        self._sync = sync
+        self._writer = self._engine(read_only=False)
+        self._reader = self._engine(read_only=True)
+
+    @property
+    def dialect(self) -> str:
+        """Either "sqlite" or "postgresql"."""
+        return self._writer.dialect.name
+
+    @property
+    def path(self) -> Path | None:
+        """The database file of an SQLite registry."""
+        if self.dialect != "sqlite" or not self.url.database:
+            return None
+        return Path(self.url.database)
+
+    def describe(self) -> str:
+        """Return the address without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one writing transaction and commit; run it again after a deadlock or busy.
+
+        Raises RegistryError when the database can't be reached or stays busy.
+        """
+        for attempt in range(_WRITE_TRIES):
+            try:
+                with self._writer.begin() as db:
+                    return work(db)
+            except DBAPIError as exc:
+                if attempt + 1 < _WRITE_TRIES and _worth_repeating(exc):
+                    continue
+                raise _sorted(exc, self.describe()) from exc
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a reading connection; end quickly, a reader left open keeps the WAL growing."""
+        try:
+            with self._reader.connect() as db:
+                yield db
+        except DBAPIError as exc:
+            raise _sorted(exc, self.describe()) from exc
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open a writing connection whose transactions the caller owns (migrations)."""
+        try:
+            with self._writer.connect() as db:
+                yield db
+        except (OperationalError, InterfaceError) as exc:
+            raise _sorted(exc, self.describe()) from exc
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _engine(self, *, read_only: bool) -> Engine:
+        if self.url.get_backend_name() == "sqlite":
+            return _sqlite(self.url, sync=self._sync, read_only=read_only)
+        return _postgresql(self.url, read_only=read_only)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as exc:
+        raise ConfigError(
+            "the registry's URL can't be read",
+            code="ORC4004",
+            next="write sqlite:///path/to/registry.db or postgresql+psycopg://user@host/database",
+        ) from exc
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:
+        raise ConfigError(
+            f"a registry can't live on {parsed.drivername}",
+            code="ORC4004",
+            next="use sqlite:///path/to/registry.db or postgresql+psycopg://user@host/database",
+        )
+    return parsed
+
+
+def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN is deferred: ours is not
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'OFF'}")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-16384")
+        if read_only:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(db: Connection) -> None:
+        db.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: URL, *, read_only: bool) -> Engine:
+    options = "-c statement_timeout=300000 -c lock_timeout=30000"
+    options += " -c idle_in_transaction_session_timeout=300000"
+    if read_only:
+        options += " -c default_transaction_read_only=on"
+    arguments: dict[str, Any] = {
+        "options": options,
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "prepare_threshold": None,  # behind a transaction pooler there are no prepared statements
+    }
+    try:
+        return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_size=8)
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            "the PostgreSQL driver is not installed",
+            code="ORC4005",
+            next='pip install "batch-orchestrator[postgres]"',
+        ) from exc
+
+
+def _worth_repeating(exc: DBAPIError) -> bool:
+    """Judge by type and code, never by the message: user data can contain such text."""
+    if exc.connection_invalidated:
+        return True
+    state = getattr(exc.orig, "sqlstate", None)
+    if state in _RETRYABLE_SQLSTATES:
+        return True
+    code = getattr(exc.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def _sorted(exc: DBAPIError, address: str) -> RegistryError:
+    code = getattr(exc.orig, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+        return RegistryError(
+            "the disk of the registry is full",
+            code="ORC4006",
+            where=address,
+            safe="what was committed stays; remote batches go on",
+            next="free some space; work resumes by itself",
+        )
+    return RegistryError(
+        "the registry does not answer",
+        where=address,
+        why=_first_line(exc.orig),
+        safe="remote batches go on; nothing was lost",
+        next="check that the database is up and reachable, then run the same command again",
+    )
+
+
+def _first_line(exc: object) -> str:
+    lines = str(exc).strip().splitlines()
+    return lines[0][:300] if lines else type(exc).__name__

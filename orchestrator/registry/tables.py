@@ -1,0 +1,340 @@
+"""Every table of the registry. Alembic migrations make them; this module is what queries name.
+
+Request ids are integers in request order: `job_id << 32 | seq`, so that a job's requests lie side
+by side and bulk writes go in key order. Bodies stand in tables of their own (`payloads`,
+`responses`): a state move then rewrites a short row, never a prompt.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from orchestrator.domain.model import BatchState, Gate, JobState, RequestState
+
+SCHEMA = "0001"
+"""The migration that this code works with: the head of `migrations/`."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A time in UTC: timestamptz on PostgreSQL, ISO text on SQLite; aware in Python."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time as the database keeps it."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - theirs
+        """Return the time, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _word(name: str, length: int, words: type[StrEnum]) -> Column[str]:
+    """Return a column that holds one of `words`, guarded by a CHECK."""
+    legal = ", ".join(repr(str(word)) for word in words)
+    check = CheckConstraint(f"{name} IN ({legal})", name)
+    return Column(name, String(length), check, nullable=False)
+
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created_at", Utc, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("name", String(200), nullable=False, unique=True),
+    _word("state", 16, JobState),
+    Column("provider", String(100), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("records", BigInteger, nullable=False, server_default="0"),
+    Column("waiting", BigInteger, nullable=False, server_default="0"),
+    Column("in_flight", BigInteger, nullable=False, server_default="0"),
+    Column("succeeded", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("expired", BigInteger, nullable=False, server_default="0"),
+    Column("cancelled", BigInteger, nullable=False, server_default="0"),
+    Column("batches", Integer, nullable=False, server_default="0"),
+    Column("tokens_in", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_out", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_cached", BigInteger, nullable=False, server_default="0"),
+    Column("due_at", Utc, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("finished_at", Utc),
+    CheckConstraint(
+        "records = waiting + in_flight + succeeded + failed + expired + cancelled", "books"
+    ),
+    CheckConstraint(
+        "waiting >= 0 AND in_flight >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0",
+        "counts",
+    ),
+    Index("ix_jobs_due", "due_at", sqlite_where=text("state IN ('running', 'cancelling')"),
+          postgresql_where=text("state IN ('running', 'cancelling')")),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=False),
+    Column("job_id", Key, ForeignKey("jobs.id"), nullable=False),
+    Column("custom_id", String(100), nullable=False),
+    Column("key", Text),
+    _word("state", 10, RequestState),
+    Column("model", String(200), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("batch_id", Key, ForeignKey("batches.id")),
+    Column("rounds", Integer, nullable=False, server_default="0"),
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("job_id", "custom_id"),
+    Index("ix_requests_pending", "job_id", "model", "id",
+          sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+    Index("ix_requests_batch_id", "batch_id"),
+)  # fmt: skip
+"""`key` is NULL where it equals `custom_id`. `rounds` counts batches, `refusals` the provider's
+noes to that very line."""
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("request_id", Key, ForeignKey("requests.id"), primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("job_id", Key, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("provider", String(100), nullable=False),
+    Column("fingerprint", String(64)),
+    _word("state", 16, BatchState),
+    Column("owner", String(32)),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("model", String(200), nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64)),
+    Column("token", String(32), nullable=False, unique=True),
+    Column("spare_tokens", Text, nullable=False, server_default=""),
+    Column("planned_at", Utc, nullable=False),
+    Column("due_at", Utc, nullable=False),
+    Column("state_at", Utc, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("reason", Text),
+    Column("code", String(10)),
+    Column("parked_from", String(16)),
+    Column("input_file_id", Text),
+    Column("create_began_at", Utc),
+    Column("unknown_since", Utc),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("revoked_at", Utc),
+    Column("renewals", Integer, nullable=False, server_default="0"),
+    Column("remote_id", Text),
+    Column("remote_status", String(20)),
+    Column("remote_word", Text),
+    Column("remote_raw", Text),
+    Column("remote_total", BigInteger),
+    Column("remote_completed", BigInteger),
+    Column("remote_failed", BigInteger),
+    Column("remote_created_at", Utc),
+    Column("remote_ended_at", Utc),
+    Column("expires_at", Utc),
+    Column("deadline_at", Utc),
+    Column("looked_at", Utc),
+    Column("changed_at", Utc),
+    Column("gone_since", Utc),
+    Column("cancel_asked_at", Utc),
+    Column("cancel_sent_at", Utc),
+    Column("output_file_id", Text),
+    Column("error_file_id", Text),
+    Column("output_sha256", String(64)),
+    Column("output_bytes", BigInteger),
+    Column("error_sha256", String(64)),
+    Column("error_bytes", BigInteger),
+    Column("cursor", BigInteger, nullable=False, server_default="0"),
+    Column("succeeded", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("missing", Integer, nullable=False, server_default="0"),
+    Column("odd", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("job_id", "number"),
+    CheckConstraint(
+        "remote_id IS NOT NULL OR state NOT IN ('live', 'remote_done', 'collected')",
+        "remote_id",
+    ),
+    Index("ix_batches_due", "due_at", sqlite_where=text("state <> 'closed'"),
+          postgresql_where=text("state <> 'closed'")),
+    Index("ix_batches_remote", "provider", "remote_id"),
+    Index("ix_batches_open", "provider", "state", sqlite_where=text("state <> 'closed'"),
+          postgresql_where=text("state <> 'closed'")),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("request_id", Key, ForeignKey("requests.id"), primary_key=True, autoincrement=False),
+    Column("batch_id", Key, ForeignKey("batches.id"), nullable=False),
+    Column("source", String(6), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("body", Text, nullable=False),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Column("tokens_cached", Integer),
+    Column("finish_reason", String(40), nullable=False),
+    Column("provider_request_id", Text, nullable=False),
+    Column("latency", Float),
+    Column("recorded_at", Utc, nullable=False),
+)
+"""The answer of a request that succeeded: exact bytes as received, and where they came from."""
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("request_id", Key, ForeignKey("requests.id"), nullable=False),
+    Column("job_id", Key, ForeignKey("jobs.id"), nullable=False),
+    Column("batch_id", Key, ForeignKey("batches.id"), nullable=False),
+    Column("cause", String(12), nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("source", String(6), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("body", Text),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Column("provider_request_id", Text, nullable=False),
+    Column("latency", Float),
+    Column("recorded_at", Utc, nullable=False),
+    UniqueConstraint("request_id", "batch_id"),
+    Index("ix_failures_job_id", "job_id", "cause"),
+    sqlite_autoincrement=True,
+)
+"""Every failed attempt, with the provider's words. `final`: it closed the request."""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("batch_id", Key, ForeignKey("batches.id"), nullable=False),
+    Column("source", String(6), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    UniqueConstraint("batch_id", "source", "line"),
+    sqlite_autoincrement=True,
+)
+"""Odd lines, kept: what they were, up to a cap, and why no request could take them."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("at", Utc, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("job_id", Key, ForeignKey("jobs.id")),
+    Column("batch_id", Key, ForeignKey("batches.id")),
+    Column("provider", String(100)),
+    Column("actor", String(100), nullable=False),
+    Column("data", Text, nullable=False),
+    Index("ix_events_job_id", "job_id", "id"),
+    Index("ix_events_batch_id", "batch_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Append-only audit trail: who moved what, when, why. `data` is a JSON object."""
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("provider", String(100), primary_key=True),
+    Column("fingerprint", String(64)),
+    _word("gate", 8, Gate),
+    Column("code", String(10)),
+    Column("reason", Text),
+    Column("since", Utc),
+    Column("until", Utc),
+    Column("strikes", Integer, nullable=False, server_default="0"),
+    Column("paused", Boolean, nullable=False),
+    Column("refresh_due_at", Utc, nullable=False),
+    Column("refreshed_at", Utc),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+)
+"""One row a configured provider: its gate, shared by all workers, and when to list next."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("last_slot", Utc),
+    Column("next_at", Utc, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+    Column("lease_until", Utc, nullable=False),
+    Column("stopped_at", Utc),
+)
+"""Heartbeats. A claim holds as long as its worker's lease; the id is random, no host or pid."""

@@ -1,0 +1,132 @@
+"""The spool: files on local disk, made from the registry, thrown away freely.
+
+A file is complete or it does not exist: temporary name in the same directory, mode 0600, write,
+flush, fsync, rename, fsync of the directory; only then may a committed row name it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from orchestrator.domain.errors import SpoolError
+from orchestrator.domain.remote import Downloaded
+
+_CHUNK = 1 << 20
+
+
+class Spool:
+    """One directory of spool files, 0700. `owner` marks temporary names of this process."""
+
+    def __init__(self, directory: Path, *, owner: str) -> None:
+        self.directory = directory
+        self._owner = owner
+
+    def prepare(self) -> None:
+        """Make the directory and remove temporary files of processes that are gone."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for left in self.directory.glob("*.tmp"):
+                if f".{self._owner}." not in left.name:
+                    left.unlink(missing_ok=True)
+        except OSError as exc:
+            raise _sorted(exc, self.directory) from exc
+
+    def input_path(self, token: str) -> Path:
+        """Return where the input file of an upload lies."""
+        return self.directory / f"in-{token}.jsonl"
+
+    def result_path(self, token: str, kind: str) -> Path:
+        """Return where a collected output or error file lies."""
+        return self.directory / f"{kind}-{token}.jsonl"
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Writer]:
+        """Write a file that appears whole, or not at all. Raises SpoolError."""
+        temporary = path.with_name(f"{path.name}.{self._owner}.tmp")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary.unlink(missing_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb", buffering=_CHUNK) as file:
+                writer = Writer(file)
+                yield writer
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_directory(self.directory)
+        except OSError as exc:
+            raise _sorted(exc, path) from exc
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def holds(self, path: Path, sha256: str | None, size: int | None) -> bool:
+        """Whether `path` is the very file a row names, judged by size and hash."""
+        try:
+            if path.stat().st_size != size:
+                return False
+            return digest(path).sha256 == sha256
+        except FileNotFoundError:
+            return False
+
+    def drop(self, *paths: Path) -> None:
+        """Remove spool files; one that is gone already is fine."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Return how much room the disk has left."""
+        return shutil.disk_usage(self.directory).free
+
+
+class Writer:
+    """Counts and hashes what is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append `data`."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of everything written so far, in hex."""
+        return self._hash.hexdigest()
+
+
+def digest(path: Path) -> Downloaded:
+    """Return hash and size of a file, read once in constant memory."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return Downloaded(sha256=sha256, size=file.tell())
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sorted(exc: OSError, path: Path) -> SpoolError:
+    full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+    return SpoolError(
+        "the disk is full" if full else f"{path.name} can't be written",
+        code="ORC5101" if full else "ORC5102",
+        where=str(path),
+        why=os.strerror(exc.errno) if exc.errno else str(exc),
+        safe="nothing was sent; what is recorded stays, remote batches go on",
+        next="free some space: work resumes by itself" if full else "mend [spool] dir",
+    )
