@@ -65,6 +65,11 @@ class Configuration:
         """Where files that are made from the registry lie."""
         return self.settings.spool.dir or self.state_directory / "spool"
 
+    @property
+    def default_registry_url(self) -> str:
+        """SQLite in the state directory."""
+        return f"sqlite:///{self.state_directory / 'registry.db'}"
+
     def registry_url(self, run: Run = run_command) -> str:
         """Return the database URL, with its password if it has one: never print it.
 
@@ -72,7 +77,7 @@ class Configuration:
         """
         url = self.settings.registry.url
         if url is None:
-            return f"sqlite:///{self.state_directory / 'registry.db'}"
+            return self.default_registry_url
         if isinstance(url, str):
             return url
         secret = follow(url, what="the registry's URL", environ=self.environ, run=run)
