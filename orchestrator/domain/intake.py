@@ -8,10 +8,14 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One row of a source. `position` is its line number, counted from 1."""
+    """One row of a source. `position` is its line number, counted from 1.
+
+    `raw` is the row's JSON text as it stands in the source, empty where the source is not JSON.
+    """
 
     position: int
     data: dict[str, Any]
+    raw: bytes = b""
 
 
 class BadRow(msgspec.Struct, frozen=True):
