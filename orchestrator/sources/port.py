@@ -1,0 +1,48 @@
+"""What a source can do: say its columns, and hand out its records as often as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from orchestrator.domain.intake import BadRow, Record
+
+MAX_ROW_BYTES = 64_000_000
+"""The longest row that is read; a longer one becomes a BadRow and is never held in memory."""
+
+BAD_ROW = "ORC2008"
+
+
+class Source(Protocol):
+    """Records in a fixed order, readable any number of times.
+
+    A source holds one row at a time. It raises SourceError when it can't be read at all or any
+    further; a single bad row never raises, it is handed out as a BadRow.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    @property
+    def blank_rows(self) -> int:
+        """Blank rows skipped so far by the latest pass."""
+
+    def columns(self) -> list[str]:
+        """Return the columns that templates may name, in order."""
+
+    def records(self) -> Iterator[Record | BadRow]:
+        """Start a new pass from the first row."""
+
+    def digest(self) -> str:
+        """Return the SHA-256, in hex, of the raw bytes that the latest pass has handed out so far.
+
+        After a whole pass over a file it is the file's own SHA-256.
+        """
+
+
+class SourceFactory(Protocol):
+    """What an entry point of the group `orchestrator.sources` must be."""
+
+    def __call__(self, location: str, source_format: str, *, max_row_bytes: int) -> Source:
+        """Open `location` as `source_format`. Raises NotFound or SourceError."""

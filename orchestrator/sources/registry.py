@@ -1,0 +1,72 @@
+"""Find the source for a location: by the format's name, or by the ending of the file.
+
+Formats are the entry points of the group `orchestrator.sources`; an entry point's name is its
+format and its file ending, and what it names is a `SourceFactory`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import cast
+
+from orchestrator.domain.errors import SourceError
+from orchestrator.sources.port import MAX_ROW_BYTES, Source, SourceFactory
+
+GROUP = "orchestrator.sources"
+STANDARD_INPUT = "-"
+UNKNOWN_FORMAT = "ORC2006"
+_DIALECTS = {"ndjson": "jsonl", "tsv": "csv"}
+
+
+def formats() -> list[str]:
+    """Return the names of all formats that can be read."""
+    found = {point.name for point in entry_points(group=GROUP)}
+    return sorted(found | {name for name, of in _DIALECTS.items() if of in found})
+
+
+def open_source(
+    location: str, source_format: str = "auto", *, max_row_bytes: int = MAX_ROW_BYTES
+) -> Source:
+    """Open `location` as `source_format`; `auto` goes by the ending of the file's name.
+
+    Raises SourceError for an unknown format and for a file that is empty or can't be read,
+    NotFound for one that is not there.
+    """
+    if location == STANDARD_INPUT:
+        raise SourceError(
+            "standard input can be read only once, a source is read twice",
+            code=UNKNOWN_FORMAT,
+            next="write it to a file first and name that file",
+        )
+    name = source_format
+    if name == "auto":
+        name = Path(location).suffix.removeprefix(".").lower()
+    point = _entry_point(name)
+    if point is None:
+        raise _unknown(location, source_format, name)
+    factory = cast("SourceFactory", point.load())
+    return factory(location, name, max_row_bytes=max_row_bytes)
+
+
+def _entry_point(name: str) -> EntryPoint | None:
+    wanted = _DIALECTS.get(name, name)
+    return next((point for point in entry_points(group=GROUP) if point.name == wanted), None)
+
+
+def _unknown(location: str, source_format: str, name: str) -> SourceError:
+    known = formats()
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    if source_format != "auto":
+        headline = f'there is no source format "{source_format}"'
+    elif name:
+        headline = f'the ending ".{name}" of {location} says no known format'
+    else:
+        headline = f"{location} has no ending that says its format"
+    return SourceError(
+        headline,
+        code=UNKNOWN_FORMAT,
+        next=f"{hint}name one of {', '.join(known)} with --format",
+    )
