@@ -38,13 +38,13 @@ class Spool:
         except OSError as exc:
             raise _sorted(exc, self.directory) from exc
 
-    def input_path(self, token: str) -> Path:
-        """Return where the input file of an upload lies."""
-        return self.directory / f"in-{token}.jsonl"
+    def input_path(self, batch_id: int) -> Path:
+        """Return where the input file of a batch lies."""
+        return self.directory / f"input-{batch_id}.jsonl"
 
-    def result_path(self, token: str, kind: str) -> Path:
+    def result_path(self, batch_id: int, kind: str) -> Path:
         """Return where a collected output or error file lies."""
-        return self.directory / f"{kind}-{token}.jsonl"
+        return self.directory / f"{kind}-{batch_id}.jsonl"
 
     @contextmanager
     def writing(self, path: Path) -> Iterator[Writer]:

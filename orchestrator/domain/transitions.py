@@ -36,9 +36,13 @@ class Event:
     resets: ClassVar[Mapping[str, Any]] = {"tries": 0, "reason": None, "code": None}
     """Columns that the event puts back, because a move was made."""
 
+    def values(self) -> dict[str, Any]:
+        """Return the event's own facts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def changes(self) -> dict[str, Any]:
         """Return the columns this event sets."""
-        return {**self.resets, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return {**self.resets, **self.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +256,7 @@ class Reconciled(Event):
 class CleanedUp(Event):
     """Nothing of the batch is left at the provider, or all that is left is meant to stay."""
 
-    resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "input_file_id": None}
+    resets: ClassVar[Mapping[str, Any]] = {"tries": 0, "input_file_id": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ import msgspec
 from orchestrator.domain.errors import AuthError, ClaimLost, OrchestratorError
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.pacing import Pace, back_off
+from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Event
 from orchestrator.provider.port import Provider
-from orchestrator.registry import batches
+from orchestrator.registry import accounts, batches
 from orchestrator.registry.session import Registry
 from orchestrator.spool import Spool
 
@@ -36,6 +37,9 @@ class Providers(Protocol):
 
     def get(self, name: str) -> Provider:
         """Return the provider. Raises AuthError for a missing key, ConfigError for no such name."""
+
+    def profile(self, name: str) -> Profile:
+        """Return the provider's facts, which need no key. Raises ConfigError for no such name."""
 
     def names(self) -> list[str]:
         """Return the names of the configured providers."""
@@ -76,8 +80,10 @@ class Context:
     actor: str = "daemon"
     requests_per_batch: int = 50_000
     transfers: int = 4
+    max_download_bytes: int = 8 << 30
     tell: Callable[[Told], None] = _silence
     lease_left: Callable[[], float] = lambda: float("inf")
+    stopping: Callable[[], bool] = lambda: False
 
     def now(self) -> datetime:
         """Return the time in UTC."""
@@ -96,6 +102,10 @@ class Context:
         )
         self.tell(Told(kind=type(event).__name__, batch=moved))
         return moved
+
+    def look_at(self, provider: str, when: datetime) -> None:
+        """Have the provider's batches listed by `when` at the latest."""
+        self.registry.write(lambda db: accounts.look_by(db, provider, when))
 
     def provider_of(self, batch: Batch) -> Provider:
         """Return the provider that holds the batch's remote objects.

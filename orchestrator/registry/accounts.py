@@ -90,6 +90,16 @@ def take_refresh(db: Connection, account: Account, *, next_at: datetime) -> bool
     return written.rowcount == 1
 
 
+def look_by(db: Connection, provider: str, when: datetime) -> None:
+    """Have an account listed by `when` at the latest."""
+    ensure(db, provider, when)
+    db.execute(
+        update(accounts)
+        .where(accounts.c.provider == provider, accounts.c.refresh_due_at > when)
+        .values(refresh_due_at=when)
+    )
+
+
 def next_refresh(db: Connection, providers: list[str]) -> datetime | None:
     """Return when the next of these accounts is to be listed."""
     query = select(func.min(accounts.c.refresh_due_at)).where(accounts.c.provider.in_(providers))

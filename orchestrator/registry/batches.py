@@ -168,6 +168,17 @@ def release(db: Connection, batch: Batch, *, due_at: datetime) -> None:
     )
 
 
+def put_off(
+    db: Connection, batch: Batch, *, due_at: datetime, reason: str, code: str, tries: int
+) -> None:
+    """Give a claim back because something did not answer: the state stays what it was."""
+    db.execute(
+        update(batches)
+        .where(batches.c.id == batch.id, batches.c.epoch == batch.epoch)
+        .values(owner=None, due_at=due_at, reason=reason, code=code, tries=tries)
+    )
+
+
 def move(
     db: Connection, batch: Batch, event: Event, *, now: datetime, due_at: datetime, actor: str
 ) -> Batch:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, select, update
 
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import RequestState
+from orchestrator.domain.packing import SizedRequest
 from orchestrator.registry.bulk import among, insert_rows
 from orchestrator.registry.tables import payloads, requests
 
@@ -30,13 +31,6 @@ class Line(NamedTuple):
     id: int
     custom_id: str
     body: str
-
-
-class Pending(NamedTuple):
-    """A request that waits for a batch; `size` is in bytes, line break included."""
-
-    id: int
-    size: int
 
 
 def request_id(job_id: int, seq: int) -> int:
@@ -97,7 +91,7 @@ def first_pending_model(db: Connection, job_id: int) -> str | None:
     return db.execute(query).scalar_one_or_none()
 
 
-def pending(db: Connection, job_id: int, model: str, limit: int) -> list[Pending]:
+def pending(db: Connection, job_id: int, model: str, limit: int) -> list[SizedRequest]:
     """Return up to `limit` waiting requests of one model, in source order."""
     query = (
         select(requests.c.id, requests.c.size)
@@ -109,7 +103,7 @@ def pending(db: Connection, job_id: int, model: str, limit: int) -> list[Pending
         .order_by(requests.c.id)
         .limit(limit)
     )
-    return [Pending(*row) for row in db.execute(query)]
+    return [SizedRequest(*row) for row in db.execute(query)]
 
 
 def assign(db: Connection, batch_id: int, ids: Sequence[int]) -> int:

@@ -1,0 +1,84 @@
+"""remote_done -> collected: download output and error file, whatever the batch ended with."""
+
+from __future__ import annotations
+
+from orchestrator.domain.errors import GoneError
+from orchestrator.domain.model import Batch, BatchState, Job
+from orchestrator.domain.pacing import seconds
+from orchestrator.domain.remote import Downloaded, RemoteStatus
+from orchestrator.domain.transitions import Collected, Parked
+from orchestrator.engine.context import Context
+from orchestrator.engine.steps.follow import observe
+from orchestrator.provider.port import Provider
+from orchestrator.registry import batches
+
+_LOOKS = 4
+"""How often a completed batch without any file is looked at before a person is asked."""
+
+
+def collect(ctx: Context, batch: Batch, _job: Job) -> Batch:
+    """Download what the batch left, after its counts were held against ours."""
+    if _counts_differ(batch):
+        why = f"the provider counts {batch.remote_total} requests, the input file has "
+        why += f"{batch.requests}: nothing is matched before somebody has looked"
+        return _park(ctx, batch, why, "ORC5203")
+    provider = ctx.provider_of(batch)
+    if _empty_handed(batch):
+        return _look_again(ctx, batch, provider)
+    try:
+        output = _download(ctx, provider, batch, "output", batch.output_file_id)
+        error = _download(ctx, provider, batch, "error", batch.error_file_id)
+    except GoneError as gone:
+        return _park(
+            ctx, batch, f"a result file is gone at the provider: {gone.message}", "ORC5204"
+        )
+    collected = Collected(
+        output_sha256=output.sha256 if output else None,
+        output_bytes=output.size if output else None,
+        error_sha256=error.sha256 if error else None,
+        error_bytes=error.size if error else None,
+    )
+    return ctx.record(batch, collected)
+
+
+def _counts_differ(batch: Batch) -> bool:
+    ran = batch.remote_status != RemoteStatus.FAILED
+    return ran and bool(batch.remote_total) and batch.remote_total != batch.requests
+
+
+def _empty_handed(batch: Batch) -> bool:
+    completed = batch.remote_status == RemoteStatus.COMPLETED
+    return completed and not batch.output_file_id and not batch.error_file_id
+
+
+def _look_again(ctx: Context, batch: Batch, provider: Provider) -> Batch:
+    """Ask once more for a batch that completed without any file: they may still be written."""
+    if batch.tries >= _LOOKS:
+        return _park(ctx, batch, "the batch completed without an output or error file", "ORC5205")
+    remote = provider.batch(batch.remote_id or "")
+    if remote.output_file_id or remote.error_file_id:
+        return observe(ctx, batch, remote)
+    tries = batch.tries + 1
+    due_at = ctx.now() + ctx.back_off(tries)
+    why = "completed, but without a file yet"
+    ctx.registry.write(
+        lambda db: batches.put_off(
+            db, batch, due_at=due_at, reason=why, code="ORC5205", tries=tries
+        )
+    )
+    return batch.with_(tries=tries, due_at=due_at)
+
+
+def _download(
+    ctx: Context, provider: Provider, batch: Batch, kind: str, file_id: str | None
+) -> Downloaded | None:
+    path = ctx.spool.result_path(batch.id, kind)
+    if not file_id:
+        ctx.spool.drop(path)
+        return None
+    return provider.download(file_id, path, max_bytes=ctx.max_download_bytes)
+
+
+def _park(ctx: Context, batch: Batch, why: str, code: str) -> Batch:
+    parked = Parked(parked_from=BatchState.REMOTE_DONE, reason=why, code=code)
+    return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))

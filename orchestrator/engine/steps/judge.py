@@ -1,0 +1,150 @@
+"""Judge members of a batch by their answers, and gather what one transaction records of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.domain.model import Batch, Job, JobState, RequestState
+from orchestrator.domain.remote import Answer, RemoteStatus
+from orchestrator.domain.retry import BURNS_NOTHING, Cause, cause_of, cause_of_silence, verdict
+from orchestrator.engine.context import Context
+from orchestrator.registry.answers import FailureRow, ResponseRow
+from orchestrator.registry.requests import Member
+
+_BODY_CAP = 1 << 20
+
+_SILENT_WORDS = {
+    Cause.EXPIRED: "the batch expired before this request was answered",
+    Cause.CANCELLED: "the batch was cancelled before this request was answered",
+    Cause.MISSING: "the batch ended without a line for this request",
+}
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Judged members: rows to insert, requests to close, what to count."""
+
+    size: int = 0
+    responses: list[ResponseRow] = field(default_factory=list)
+    failures: list[FailureRow] = field(default_factory=list)
+    closed: dict[int, RequestState] = field(default_factory=dict)
+    burned: list[int] = field(default_factory=list)
+    tokens: dict[str, int] = field(
+        default_factory=lambda: {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}
+    )
+
+
+class Judge:
+    """Knows the batch, the job's policy and how the remote batch ended."""
+
+    def __init__(self, ctx: Context, batch: Batch, job: Job) -> None:
+        self._batch = batch
+        self._job_id = job.id
+        self._policy = ctx.spec_of(job).policy
+        self._withdrawn = job.state is JobState.CANCELLING or batch.cancel_asked_at is not None
+        self._status = RemoteStatus(batch.remote_status or RemoteStatus.UNKNOWN)
+        self._now = ctx.now()
+        created = batch.remote_created_at
+        ended = batch.remote_ended_at or batch.changed_at
+        self._created = created.timestamp() if created else None
+        self._ended = ended.timestamp() if ended else None
+
+    def answer(self, chunk: Chunk, member: Member, answer: Answer, source: str, line: int) -> None:
+        """Judge a member that has a line."""
+        chunk.tokens["tokens_in"] += answer.tokens_in or 0
+        chunk.tokens["tokens_out"] += answer.tokens_out or 0
+        chunk.tokens["tokens_cached"] += answer.tokens_cached or 0
+        if not answer.succeeded:
+            self._failed(chunk, member, cause_of(answer), answer, source, line)
+            return
+        chunk.size += 1
+        chunk.closed[member.id] = RequestState.SUCCEEDED
+        chunk.responses.append(
+            ResponseRow(
+                request_id=member.id,
+                batch_id=self._batch.id,
+                source=source,
+                line=line,
+                status_code=answer.status_code,
+                body=(answer.body or b"").decode("utf-8", "replace"),
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
+                tokens_cached=answer.tokens_cached,
+                finish_reason=_storable(answer.finish_reason)[:40],
+                provider_request_id=_storable(answer.request_id),
+                latency=self._latency(answer),
+                recorded_at=self._now,
+            )
+        )
+
+    def silence(self, chunk: Chunk, member: Member) -> None:
+        """Judge a member that has no line."""
+        cause = cause_of_silence(self._status)
+        nothing = Answer(custom_id="", succeeded=False, error_message=_SILENT_WORDS[cause])
+        self._failed(chunk, member, cause, nothing, "none", 0)
+
+    def refused(self, chunk: Chunk, member: Member, code: str, words: str, line: int) -> None:
+        """Judge a member whose line the validation of its batch refused."""
+        no = Answer(custom_id="", succeeded=False, error_code=code, error_message=words)
+        self._failed(chunk, member, Cause.REFUSED, no, "error", line)
+
+    def spare(self, chunk: Chunk) -> None:
+        """Pass over a member that nothing is said of: it waits for another batch."""
+        chunk.size += 1
+
+    def _failed(
+        self,
+        chunk: Chunk,
+        member: Member,
+        cause: Cause,
+        answer: Answer,
+        source: str,
+        line: int,
+    ) -> None:
+        burns = cause not in BURNS_NOTHING
+        word = verdict(
+            cause,
+            refusals=member.refusals + burns,
+            rounds=member.rounds,
+            policy=self._policy,
+            withdrawn=self._withdrawn,
+        )
+        final = word is not RequestState.PENDING
+        chunk.size += 1
+        if final:
+            chunk.closed[member.id] = word
+        if burns:
+            chunk.burned.append(member.id)
+        body = answer.body.decode("utf-8", "replace")[:_BODY_CAP] if answer.body else None
+        chunk.failures.append(
+            FailureRow(
+                request_id=member.id,
+                job_id=self._job_id,
+                batch_id=self._batch.id,
+                cause=cause.value,
+                final=final,
+                source=source,
+                line=line,
+                status_code=answer.status_code,
+                code=_storable(answer.error_code),
+                message=_storable(answer.error_message),
+                body=_storable(body) if body else None,
+                tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out,
+                provider_request_id=_storable(answer.request_id),
+                latency=self._latency(answer),
+                recorded_at=self._now,
+            )
+        )
+
+    def _latency(self, answer: Answer) -> float | None:
+        """Return seconds from the batch's creation to the answer, or to the batch's end."""
+        answered = answer.created_at or self._ended
+        if answered is None or self._created is None:
+            return None
+        return max(0.0, answered - self._created)
+
+
+def _storable(text: str) -> str:
+    """Return `text` as every database takes it: PostgreSQL refuses NUL, UTF-8 lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

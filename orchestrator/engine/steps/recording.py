@@ -1,0 +1,60 @@
+"""Record judged members, a chunk a transaction, and end the batch in the last one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import Connection
+
+from orchestrator.domain.model import Batch, RequestState
+from orchestrator.domain.pacing import seconds
+from orchestrator.domain.transitions import Reconciled
+from orchestrator.engine.context import Context
+from orchestrator.engine.steps.judge import Chunk
+from orchestrator.registry import answers, batches, jobs, requests
+
+CHUNK = 2_000
+"""Members a transaction: large enough for bulk speed, small enough that a stop is prompt."""
+
+
+def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
+    """Record one chunk of judged members in one transaction. Raises ClaimLost."""
+
+    def work(db: Connection) -> Batch:
+        counted = Counter(chunk.closed.values())
+        succeeded = counted[RequestState.SUCCEEDED]
+        moved = batches.note_progress(
+            db, batch, cursor=chunk.size, succeeded=succeeded, failed=chunk.size - succeeded
+        )
+        answers.record_responses(db, chunk.responses)
+        answers.record_failures(db, chunk.failures)
+        requests.burn(db, batch.id, chunk.burned)
+        for word in counted:
+            ids = [request for request, state in chunk.closed.items() if state is word]
+            closed = requests.close(db, batch.id, ids, word)
+            jobs.count(db, batch.job_id, in_flight=-closed, **{word.value: closed})
+        jobs.count(db, batch.job_id, **chunk.tokens)
+        return moved
+
+    return ctx.registry.write(work)
+
+
+def finish(ctx: Context, batch: Batch, *, missing: int) -> Batch:
+    """Give back the members that have no final word, and end the batch, in one transaction."""
+    now = ctx.now()
+
+    def work(db: Connection) -> Batch:
+        moved = batches.move(
+            db, batch, Reconciled(missing=missing), now=now, due_at=now, actor=ctx.actor
+        )
+        given_back = requests.give_back(db, batch.id)
+        jobs.count(db, batch.job_id, in_flight=-given_back, waiting=given_back)
+        odd = answers.count_odd(db, batch.id)
+        if odd:
+            moved = batches.note_progress(db, moved, odd=odd)
+        others = batches.count_unfinished(db, batch.job_id)
+        linger = ctx.spec_of(jobs.get(db, batch.job_id)).policy.linger_seconds
+        jobs.set_due(db, batch.job_id, now + seconds(linger) if others and given_back else now)
+        return moved
+
+    return ctx.registry.write(work)

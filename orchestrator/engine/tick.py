@@ -1,0 +1,231 @@
+"""One pass that finds what is due and takes its next step. Daemon and one-shot drive the same.
+
+A step that fails needs no recovery mode: the next tick reads the state and knows what may have
+happened. The loop ends when nothing is due any more, or when it is told to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from orchestrator.domain.decide import CALLS, SENDS, Rest, Step, Wait, gate_allows, next_step
+from orchestrator.domain.errors import (
+    ClaimLost,
+    OrchestratorError,
+    ProviderError,
+    RegistryError,
+)
+from orchestrator.domain.model import Batch, Job, JobState
+from orchestrator.domain.pacing import seconds
+from orchestrator.engine.context import Context, Told
+from orchestrator.engine.gates import account_of, opened
+from orchestrator.engine.refresh import refresh, take
+from orchestrator.engine.steps.adopt import adopt, give_up, renew, revoke
+from orchestrator.engine.steps.build import build
+from orchestrator.engine.steps.clean_up import clean_up
+from orchestrator.engine.steps.collect import collect
+from orchestrator.engine.steps.create import create
+from orchestrator.engine.steps.follow import ask, cancel, lost
+from orchestrator.engine.steps.prepare import prepare
+from orchestrator.engine.steps.reconcile import reconcile
+from orchestrator.engine.steps.refusals import note_refusal, retry_at
+from orchestrator.engine.steps.upload import find_upload, upload
+from orchestrator.engine.steps.withdraw import withdraw
+from orchestrator.registry import accounts, batches, jobs
+
+STEPS: Mapping[Step, Callable[[Context, Batch, Job], Batch]] = {
+    Step.BUILD: build,
+    Step.UPLOAD: upload,
+    Step.FIND_UPLOAD: find_upload,
+    Step.CREATE: create,
+    Step.ADOPT: adopt,
+    Step.REVOKE: revoke,
+    Step.RENEW: renew,
+    Step.GIVE_UP: give_up,
+    Step.CANCEL: cancel,
+    Step.ASK: ask,
+    Step.LOST: lost,
+    Step.COLLECT: collect,
+    Step.RECONCILE: reconcile,
+    Step.CLEAN_UP: clean_up,
+    Step.WITHDRAW: withdraw,
+}
+
+
+@dataclass(slots=True)
+class Report:
+    """What a tick did. `next_at`: when the next one is useful; None when nothing is open."""
+
+    planned: int = 0
+    steps: dict[str, int] = field(default_factory=dict)
+    seen: int = 0
+    put_off: int = 0
+    next_at: datetime | None = None
+
+    def count(self, step: Step) -> None:
+        """Count one step taken."""
+        self.steps[step.value] = self.steps.get(step.value, 0) + 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was due."""
+        return not (self.planned or self.steps or self.seen or self.put_off)
+
+
+def tick(ctx: Context, *, job_id: int | None = None) -> Report:
+    """Do everything that is due, once; for one job only, if `job_id` is given."""
+    report = Report()
+    with ThreadPoolExecutor(max_workers=ctx.transfers, thread_name_prefix="step") as pool:
+        while not ctx.stopping():
+            moved = _plan_jobs(ctx, report, job_id)
+            moved += _refresh_accounts(ctx, report)
+            claimed = ctx.registry.write(
+                lambda db: batches.claim(
+                    db, worker=ctx.worker, now=ctx.now(), limit=ctx.transfers * 4, job_id=job_id
+                )
+            )
+            _work_on_all(ctx, claimed, report, pool)
+            if not moved and not claimed:
+                break
+    report.next_at = next_useful(ctx)
+    return report
+
+
+def next_useful(ctx: Context) -> datetime | None:
+    """Return when the next tick finds something to do; None when nothing is open."""
+    with ctx.registry.read() as db:
+        times = [jobs.next_due(db), batches.next_due(db)]
+        if any(batches.live(db, name) for name in ctx.providers.names()):
+            times.append(accounts.next_refresh(db, ctx.providers.names()))
+    return min((time for time in times if time is not None), default=None)
+
+
+def _plan_jobs(ctx: Context, report: Report, job_id: int | None) -> int:
+    with ctx.registry.read() as db:
+        due = jobs.due(db, ctx.now(), job_id=job_id)
+    planned = 0
+    for job in due:
+        try:
+            planned += prepare(ctx, job)
+        except ProviderError as error:
+            note_refusal(ctx, job.provider, error, retry_at(ctx, error, 1))
+            _job_later(ctx, job, error)
+        except ClaimLost:
+            continue
+        except RegistryError:
+            raise
+        except OrchestratorError as error:
+            _job_later(ctx, job, error)
+    report.planned += planned
+    return planned
+
+
+def _job_later(ctx: Context, job: Job, error: OrchestratorError) -> None:
+    due_at = ctx.now() + seconds(ctx.pace.gate_probe)
+    ctx.registry.write(lambda db: jobs.set_due(db, job.id, due_at))
+    ctx.tell(Told(kind="put_off", job=job, error=error))
+
+
+def _refresh_accounts(ctx: Context, report: Report) -> int:
+    with ctx.registry.read() as db:
+        known = accounts.everyone(db)
+    now = ctx.now()
+    seen = 0
+    for account in known:
+        due = account.refresh_due_at <= now and account.provider in ctx.providers.names()
+        if due and gate_allows(account, now) and take(ctx, account):
+            seen += refresh(ctx, account)
+    report.seen += seen
+    return 0  # what a look has changed is claimed as a due batch, in this same pass
+
+
+def _work_on_all(
+    ctx: Context, claimed: Sequence[Batch], report: Report, pool: ThreadPoolExecutor
+) -> None:
+    if len(claimed) == 1 or ctx.transfers == 1:
+        done = [_work_on(ctx, batch) for batch in claimed]
+    else:
+        done = list(pool.map(lambda batch: _work_on(ctx, batch), claimed))
+    for steps in done:
+        for step in steps:
+            report.count(step)
+        report.put_off += not steps
+
+
+def _work_on(ctx: Context, batch: Batch) -> list[Step]:
+    """Take the batch's next steps until it has to wait; give the claim back; return the steps."""
+    taken: list[Step] = []
+    try:
+        _take_steps(ctx, batch, taken)
+    except ClaimLost as error:
+        ctx.tell(Told(kind="claim_lost", batch=batch, error=error))
+    except RegistryError:
+        raise
+    except OrchestratorError as error:
+        _put_off(ctx, batch, error)
+    except Exception as exc:  # a bug met by one batch must not stop the others
+        bug = OrchestratorError(f"{type(exc).__name__} in a step of batch {batch.label}")
+        bug.__cause__ = exc
+        _put_off(ctx, batch, bug)
+    return taken
+
+
+def _take_steps(ctx: Context, batch: Batch, taken: list[Step]) -> None:
+    until = batch.due_at
+    while until <= ctx.now() and not ctx.stopping():
+        with ctx.registry.read() as db:
+            job = jobs.get(db, batch.job_id)
+        decision = _decide(ctx, batch, job)
+        if isinstance(decision, Rest):
+            break
+        if isinstance(decision, Wait):
+            until = decision.until
+            continue
+        batch = STEPS[decision](ctx, batch, job)
+        taken.append(decision)
+        until = batch.due_at
+        if decision in CALLS and batch.reason is None:
+            opened(ctx, account_of(ctx, batch.provider))
+    ctx.registry.write(lambda db: batches.release(db, batch, due_at=until))
+
+
+def _decide(ctx: Context, batch: Batch, job: Job) -> Step | Wait | Rest:
+    """Return what the batch needs, or that its gate or a pause makes it wait."""
+    now = ctx.now()
+    withdrawn = job.state is JobState.CANCELLING
+    decision = next_step(
+        batch, now, ctx.pace, can_revoke=_can_revoke(ctx, batch), withdrawn=withdrawn
+    )
+    if not isinstance(decision, Step) or decision not in CALLS:
+        return decision
+    account = account_of(ctx, batch.provider)
+    if not gate_allows(account, now):
+        return Wait(account.until or now + seconds(ctx.pace.gate_probe), account.reason or "")
+    if decision in SENDS and (account.paused or job.state is JobState.PAUSED):
+        return Wait(now + seconds(ctx.pace.cap), "paused")
+    return decision
+
+
+def _can_revoke(ctx: Context, batch: Batch) -> bool:
+    revokes = ctx.providers.profile(batch.provider).quirks.delete_revokes_create
+    return revokes in {"documented", "proved"}
+
+
+def _put_off(ctx: Context, batch: Batch, error: OrchestratorError) -> None:
+    """Keep the state and come back later: a failure to ask is no failure of the work."""
+    tries = batch.tries + 1
+    due_at = ctx.now() + ctx.back_off(tries)
+    reason = error.message
+    if isinstance(error, ProviderError):
+        due_at = retry_at(ctx, error, tries)
+        note_refusal(ctx, batch.provider, error, due_at)
+        reason = f"{error.message}: {error.why}" if error.why else error.message
+    ctx.registry.write(
+        lambda db: batches.put_off(
+            db, batch, due_at=due_at, reason=reason, code=error.code, tries=tries
+        )
+    )
+    ctx.tell(Told(kind="put_off", batch=batch, error=error))
