@@ -53,6 +53,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     delete_revokes_create: Literal["documented", "proved", "disproved", "unknown"] = "unknown"
     range_download: bool = False
     status_words: dict[str, str] = {}
+    balance_path: str = ""
+    """Where the account's balance is asked for, below the base URL; empty where it can't be."""
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
