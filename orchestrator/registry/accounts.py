@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.model import Account, Gate
 from orchestrator.registry import events
+from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.tables import accounts
 
 
@@ -32,12 +33,11 @@ def everyone(db: Connection) -> list[Account]:
 def ensure(db: Connection, provider: str, now: datetime) -> Account:
     """Return the account of a provider, making its row at first use."""
     found = find(db, provider)
-    if found:
-        return found
-    db.execute(
-        insert(accounts).values(provider=provider, gate=Gate.OPEN, paused=False, refresh_due_at=now)
-    )
-    return Account(provider=provider, refresh_due_at=now)
+    if found is None:
+        fresh = {"gate": Gate.OPEN, "paused": False, "refresh_due_at": now, "provider": provider}
+        insert_once(db, accounts, "provider", fresh)
+        found = find(db, provider)
+    return found or Account(provider=provider, refresh_due_at=now)
 
 
 def change(db: Connection, provider: str, **values: Any) -> None:  # noqa: ANN401 - columns

@@ -6,13 +6,13 @@ through the driver on SQLite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import any_
@@ -39,6 +39,13 @@ def insert_rows(
         _insert_ignoring(db, table, columns, rows, ignore)
     else:
         _copy(db, table, columns, rows)
+
+
+def insert_once(db: Connection, table: Table, key: str, values: Mapping[str, Any]) -> bool:
+    """Insert one row unless another one holds its `key` already; say whether it was inserted."""
+    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=[key])
+    return db.execute(statement).rowcount == 1
 
 
 def _executemany(

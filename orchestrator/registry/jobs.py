@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Books, Job, JobState
 from orchestrator.domain.transitions import JOB_FINAL, JobEvent, advance_job
 from orchestrator.registry import events
-from orchestrator.registry.tables import jobs
+from orchestrator.registry.bulk import insert_once
+from orchestrator.registry.tables import events as events_table
+from orchestrator.registry.tables import jobs, payloads, requests
 
 _BOOKS = tuple(field.name for field in fields(Books))
 _ACTIVE = tuple(set(JobState) - JOB_FINAL)
@@ -93,23 +95,39 @@ def lock(db: Connection, job_id: int) -> Job:
 
 def add(
     db: Connection, *, name: str, provider: str, spec: str, digest: str, now: datetime, actor: str
-) -> Job:
-    """Insert a job that is being registered."""
-    key = db.execute(
-        insert(jobs).values(
-            name=name,
-            provider=provider,
-            spec=spec,
-            digest=digest,
-            state=JobState.REGISTERING,
-            due_at=now,
-            created_at=now,
-        )
-    ).inserted_primary_key
-    assert key is not None  # noqa: S101 - both dialects return the key of a single insert
-    job_id = int(key[0])
-    events.record(db, "submitted", at=now, actor=actor, job_id=job_id, provider=provider)
-    return get(db, job_id)
+) -> Job | None:
+    """Insert a job that is being registered; None if its name is taken."""
+    values = {
+        "name": name,
+        "provider": provider,
+        "spec": spec,
+        "digest": digest,
+        "state": JobState.REGISTERING,
+        "due_at": now,
+        "created_at": now,
+    }
+    if not insert_once(db, jobs, "name", values):
+        return None
+    job = find(db, name)
+    if job is not None:
+        events.record(db, "submitted", at=now, actor=actor, job_id=job.id, provider=provider)
+    return job
+
+
+def forget(db: Connection, job: Job) -> None:
+    """Remove a job that was never registered whole; nothing of it was ever sent.
+
+    Raises ClaimLost if it has been registered after all.
+    """
+    locked = lock(db, job.id)
+    if locked.state is not JobState.REGISTERING:
+        raise ClaimLost(f"job {job.name} is {locked.state} by now")
+    mine = requests.c.job_id == job.id
+    bodies = payloads.c.request_id.in_(select(requests.c.id).where(mine))
+    db.execute(delete(payloads).where(bodies))
+    db.execute(delete(requests).where(mine))
+    db.execute(delete(events_table).where(events_table.c.job_id == job.id))
+    db.execute(delete(jobs).where(jobs.c.id == job.id))
 
 
 def grow(db: Connection, job_id: int, *, at: int, count: int) -> None:

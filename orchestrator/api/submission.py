@@ -1,0 +1,255 @@
+"""Plan and submit: records become a registered job, whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection
+
+from orchestrator.domain.cost import Money, estimate, online
+from orchestrator.domain.errors import NameTaken, NotFound, PlanChanged, SourceError
+from orchestrator.domain.intake import Request
+from orchestrator.domain.model import Job, JobState
+from orchestrator.domain.profile import Profile
+from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.transitions import Registered
+from orchestrator.engine import intake
+from orchestrator.engine.context import Context
+from orchestrator.engine.intake import Scan
+from orchestrator.registry import jobs, requests
+from orchestrator.sources.port import Source
+from orchestrator.sources.registry import open_source
+
+CHUNK = 5_000
+"""Records registered a transaction."""
+
+Progress = Callable[[int, int], None]
+"""`(registered, all)`, after every chunk."""
+
+
+def _no_progress(_done: int, _all: int) -> None:
+    """Tell nobody."""
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan kept in a file: what was shown is what `submit --plan` registers, or it refuses."""
+
+    schema: str = "orchestrator.plan-file/1"
+    spec: JobSpec
+    source_digest: str
+    requests: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would be. Nothing was sent, nothing stored. Money is None where a price is."""
+
+    spec: JobSpec
+    profile: Profile
+    scan: Scan
+    samples: tuple[Request, ...]
+    cost: Money | None
+    online_cost: Money | None
+    tokens_in: int
+    tokens_out: int | None
+
+    @property
+    def contract(self) -> Contract:
+        """The plan as a file keeps it."""
+        return Contract(
+            spec=self.spec,
+            source_digest=self.scan.source_digest,
+            requests=self.scan.requests,
+            bytes=self.scan.bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job, and whether it was there before: `already` whole, or `resumed` in the middle."""
+
+    job: Job
+    already: bool = False
+    resumed: bool = False
+    skipped: int = 0
+
+
+def plan(spec: JobSpec, profile: Profile, *, workdir: Path, show: int = 0) -> Plan:
+    """Read and check the source once, and say what it would become; `show` renders the first n.
+
+    Raises SourceError that lists every violation, NotFound, TemplateError.
+    """
+    with _scanned(spec, profile, workdir) as (source, scan):
+        samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
+        return _priced(spec, profile, scan, samples)
+
+
+def read_contract(path: Path) -> Contract:
+    """Read a plan file. Raises NotFound, and SourceError for a file that is no plan."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Contract)
+    except FileNotFoundError as exc:
+        raise NotFound(f"there is no plan file {path}", code="ORC1203") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise SourceError(
+            f"{path} is not a plan file",
+            code="ORC2301",
+            why=str(exc)[:200],
+            next="make one with: orchestrator plan ... -o plan.json",
+        ) from exc
+
+
+def submit(
+    ctx: Context,
+    spec: JobSpec,
+    *,
+    actor: str,
+    contract: Contract | None = None,
+    on_progress: Progress = _no_progress,
+) -> Submitted:
+    """Register a job whole; committed on return. Same name and content: the same job.
+
+    A submission that was cut off goes on where it stopped. Raises NameTaken when a job of this
+    name has other content, PlanChanged when the source is not what the plan was made from,
+    SourceError that lists every violation; nothing is registered then.
+    """
+    profile = ctx.providers.profile(spec.provider)
+    with _scanned(spec, profile, ctx.spool.directory) as (source, scan):
+        if contract is not None and contract.source_digest != scan.source_digest:
+            raise _plan_changed(spec)
+        digest = spec.digest(scan.source_digest)
+        job, added = _enter(ctx, spec, digest, actor)
+        if job.digest != digest:
+            raise _name_taken(job)
+        if job.state is not JobState.REGISTERING:
+            return Submitted(job=job, already=True)
+        try:
+            _register(
+                ctx,
+                job,
+                intake.requests(spec, profile, source, scan, start_seq=job.books.records),
+                total=scan.requests,
+                on_progress=on_progress,
+            )
+        except SourceError:
+            # The source changed while it was read: what is registered of it is no job.
+            ctx.registry.write(lambda db: jobs.forget(db, job))
+            raise
+        whole = ctx.registry.write(lambda db: _complete(ctx, db, job.id, actor))
+    return Submitted(job=whole, resumed=not added, skipped=scan.skipped)
+
+
+@contextmanager
+def _scanned(spec: JobSpec, profile: Profile, parent: Path) -> Iterator[tuple[Source, Scan]]:
+    """Open and scan the source in a work directory of its own; refuse what breaks a rule."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="scan-", dir=parent) as folder:
+        source = open_source(spec.source, spec.source_format)
+        scan = intake.scan(spec, profile, source, workdir=Path(folder))
+        intake.refuse(scan)
+        yield source, scan
+
+
+def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request, ...]) -> Plan:
+    cost: Money | None = None
+    full: Money | None = None
+    known = bool(scan.models)
+    for stats in scan.models:
+        model = profile.models.get(stats.model)
+        price = model.price if model else None
+        tokens_out = stats.tokens_out_max or 0
+        batch = estimate(stats.tokens_in, tokens_out, price)
+        live = online(stats.tokens_in, tokens_out, 0, price)
+        known = known and batch is not None and stats.tokens_out_max is not None
+        if batch is not None:
+            cost = batch if cost is None else cost + batch
+        if live is not None:
+            full = live if full is None else full + live
+    bounded = [stats.tokens_out_max for stats in scan.models]
+    return Plan(
+        spec=spec,
+        profile=profile,
+        scan=scan,
+        samples=samples,
+        cost=cost if known else None,
+        online_cost=full if known else None,
+        tokens_in=sum(stats.tokens_in for stats in scan.models),
+        tokens_out=None if None in bounded else sum(count or 0 for count in bounded),
+    )
+
+
+def _enter(ctx: Context, spec: JobSpec, digest: str, actor: str) -> tuple[Job, bool]:
+    """Return the job of this name, and whether it was made just now."""
+    text = msgspec.json.encode(spec).decode()
+
+    def work(db: Connection) -> tuple[Job, bool]:
+        added = jobs.add(
+            db,
+            name=spec.name,
+            provider=spec.provider,
+            spec=text,
+            digest=digest,
+            now=ctx.now(),
+            actor=actor,
+        )
+        found = added or jobs.find(db, spec.name)
+        if found is None:
+            raise NotFound(f"job {spec.name} was removed just now", next="submit it again")
+        return found, added is not None
+
+    return ctx.registry.write(work)
+
+
+def _register(
+    ctx: Context,
+    job: Job,
+    rendered: Iterator[Request],
+    *,
+    total: int,
+    on_progress: Progress,
+) -> None:
+    """Insert the requests chunk by chunk; the count in the job's row is the cursor."""
+    done = job.books.records
+    while chunk := list(islice(rendered, CHUNK)):
+        ctx.registry.write(_chunk_writer(job.id, done, chunk))
+        done += len(chunk)
+        on_progress(done, total)
+
+
+def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Connection], None]:
+    def work(db: Connection) -> None:
+        jobs.grow(db, job_id, at=done, count=len(chunk))
+        requests.register(db, job_id, chunk)
+
+    return work
+
+
+def _complete(ctx: Context, db: Connection, job_id: int, actor: str) -> Job:
+    job = jobs.lock(db, job_id)
+    return jobs.move(db, job, Registered(), now=ctx.now(), actor=actor)
+
+
+def _name_taken(job: Job) -> NameTaken:
+    return NameTaken(
+        f'a job named "{job.name}" with other content exists',
+        where=f"submitted {job.created_at:%Y-%m-%d %H:%M} UTC, {job.books.records:,} records",
+        why="source, prompt or request settings differ from what was submitted under this name",
+        safe="nothing was registered, nothing was sent",
+        next=f"give this one a name of its own: --name {job.name}-2",
+    )
+
+
+def _plan_changed(spec: JobSpec) -> PlanChanged:
+    return PlanChanged(
+        f"{spec.source} is not what the plan was made from",
+        why="the file has changed since",
+        safe="nothing was registered, nothing was sent",
+        next="make a new plan, look at it, then submit that one",
+    )

@@ -1,0 +1,53 @@
+"""The suite's ground: a registry on each database, a world with a virtual clock and a sandbox."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.databases import Databases
+from support.world import World
+
+from orchestrator.registry.session import Registry
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    made = Databases(tmp_path_factory.mktemp("databases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """An own, empty registry with the current schema, once on each database."""
+    return databases.fresh(request.param)
+
+
+@pytest.fixture
+def registry(registry_url: str) -> Iterator[Registry]:
+    opened = Registry(registry_url, sync=False)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(registry: Registry, tmp_path: Path) -> World:
+    """A registry, a sandbox and an engine that share one virtual clock."""
+    return World(registry, tmp_path)
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[[list[str]], Path]:
+    """Write a file of lines and return its path."""
+
+    def write(lines: list[str]) -> Path:
+        path = tmp_path / f"source-{next(_numbers)}.jsonl"
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,1 @@
+"""What many tests stand on: databases, a world with a virtual clock."""
