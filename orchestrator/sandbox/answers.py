@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from hashlib import blake2b
 
@@ -17,14 +18,14 @@ _LIST = re.compile(
     r"(?:one of|options?|choose from|choose between|labels?|categories|classes)\b"
     r"[^:\n(\[]{0,40}[:(\[]\s*([^\n\])]{1,300})"
 )
+_HINTS = ("one of", "option", "choose", "label", "categor", "class")
 _QUOTED = re.compile(
     r'["`“][^"`”\n]{1,40}["`”](?:(?:\s|,|/|\||or\b|and\b){1,8}["`“][^"`”\n]{1,40}["`”])+'
 )
 _IN_QUOTES = re.compile(r'["`“]([^"`”\n]{1,40})["`”]')
 _BRACKETED = re.compile(r"[(\[{<](\w[\w -]{0,30}(?:\s*[,|/]\s*\w[\w -]{0,30})+)[)\]}>]")
-_EITHER = re.compile(r"\b(yes|true|positive) or (no|false|negative)\b")
+_EITHER = (("yes", "no"), ("true", "false"), ("positive", "negative"), ("good", "bad"))
 _SCALE = re.compile(r"\b(\d{1,4}) ?(?:to|-|\u2013|and) ?(\d{1,4})\b")
-_WORD = re.compile(r"[^\W\d_]{4,20}")
 _SPLIT = re.compile(r"\s*(?:,|/|\||;|\bor\b|\band\b)\s*")
 
 
@@ -118,26 +119,25 @@ def tokens_of(characters: int) -> int:
 
 def say(messages: list[Message], response_format: bytes, draw: int) -> str:
     """Return a short text that fits the prompt: a label, a number, JSON, or a sentence."""
-    prompt = _prompt(messages)
-    if response_format and b"json_" in response_format:
+    texts = _texts(messages)
+    if b"json_" in response_format:
         schema = instance_of(response_format, draw)
-        return json_object(prompt, draw) if schema is None else schema
-    lowered = prompt.lower()
-    options = _options(prompt, lowered)
-    if options:
-        return options[draw % len(options)]
-    words = _WORD.findall(prompt, max(0, len(prompt) - 400)) or ["nothing"]
-    if "one word" in lowered or "single word" in lowered:
-        return str(words[draw % len(words)]).lower()
-    first, second, third = (
-        str(words[(draw >> shift) % len(words)]).lower() for shift in (8, 24, 40)
-    )
+        return json_object("\n".join(texts), draw) if schema is None else schema
+    # All lines of a file often share their first message; only the last one is new each time.
+    wishes = [_common_wish(text) for text in texts[:-1]]
+    wish = next((wish for wish in wishes if wish), None) or _wish(texts[-1])
+    if len(wish) > 1:
+        return wish[draw % len(wish)]
+    words = _words(texts[-1])
+    if wish:
+        return words[draw % len(words)]
+    first, second, third = (words[(draw >> shift) % len(words)] for shift in (8, 24, 40))
     return f"In short, {first} goes with {second} and {third}."
 
 
-def _prompt(messages: list[Message]) -> str:
+def _texts(messages: list[Message]) -> list[str]:
     texts = []
-    for message in messages:
+    for message in messages if len(messages) < 4 else (messages[0], *messages[-2:]):
         content = message.content
         if isinstance(content, list):
             content = " ".join(part.text for part in content)
@@ -145,21 +145,34 @@ def _prompt(messages: list[Message]) -> str:
             half = SEARCHED // 2
             cut = len(content) > SEARCHED
             texts.append(f"{content[:half]}\n{content[-half:]}" if cut else content)
-    return "\n".join(texts if len(texts) < 4 else texts[:1] + texts[-2:])
+    return texts or [""]
 
 
-def _options(prompt: str, lowered: str) -> list[str]:
+def _words(text: str) -> list[str]:
+    ends = text[-200:].lower().split()
+    return [word for word in ends if word.isalpha() and 3 < len(word) < 20] or ["nothing"]
+
+
+def _wish(prompt: str) -> tuple[str, ...]:
+    """Return the options that `prompt` gives, one item if it wants any single word, or none."""
+    lowered = prompt.lower()
     for found in (_listed(prompt, lowered), _quoted(prompt), _bracketed(prompt)):
         if len(found) > 1:
-            return found
-    either = _EITHER.search(lowered) if " or " in lowered else None
-    if either:
-        return list(either.groups())
-    return _scale(lowered)
+            return tuple(found)
+    if " or " in lowered:
+        for one, other in _EITHER:
+            if f"{one} or {other}" in lowered:
+                return one, other
+    if "one word" in lowered or "single word" in lowered:
+        return ("",)
+    return tuple(_scale(lowered))
+
+
+_common_wish = functools.lru_cache(maxsize=256)(_wish)
 
 
 def _listed(prompt: str, lowered: str) -> list[str]:
-    if ":" not in prompt and "(" not in prompt and "[" not in prompt:
+    if not any(hint in lowered for hint in _HINTS):
         return []
     match = _LIST.search(lowered)
     if match is None or len(prompt) != len(lowered):

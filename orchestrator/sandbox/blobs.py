@@ -6,7 +6,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 CHUNK = 1 << 18
 
@@ -32,8 +32,8 @@ class Blobs(Protocol):
     def writer(self) -> BlobWriter:
         """Begin a new blob."""
 
-    def reader(self, key: str) -> BinaryIO:
-        """Open a blob for seeking and reading. Raises KeyError."""
+    def reader(self, key: str, *, scattered: bool = False) -> BinaryIO:
+        """Open a blob for reading, `scattered` here and there or in one go. Raises KeyError."""
 
     def size(self, key: str) -> int | None:
         """Return the size in bytes, None if there is no such blob."""
@@ -64,8 +64,8 @@ class MemoryBlobs:
         """Begin a new blob."""
         return _MemoryWriter(self._blobs)
 
-    def reader(self, key: str) -> BinaryIO:
-        """Open a blob for seeking and reading. Raises KeyError."""
+    def reader(self, key: str, *, scattered: bool = False) -> BinaryIO:  # noqa: ARG002 - memory is the same either way
+        """Open a blob for reading. Raises KeyError."""
         return io.BytesIO(self._blobs[key])
 
     def size(self, key: str) -> int | None:
@@ -113,10 +113,11 @@ class DiskBlobs:
         """Begin a new blob."""
         return _DiskWriter(self._folder, self._folder / f"{next(self._parts)}.part")
 
-    def reader(self, key: str) -> BinaryIO:
-        """Open a blob for seeking and reading. Raises KeyError."""
+    def reader(self, key: str, *, scattered: bool = False) -> BinaryIO:
+        """Open a blob for reading, `scattered` here and there or in one go. Raises KeyError."""
+        path = self._folder / key
         try:
-            return (self._folder / key).open("rb")
+            return cast("BinaryIO", path.open("rb", 0)) if scattered else path.open("rb")
         except FileNotFoundError:
             raise KeyError(key) from None
 

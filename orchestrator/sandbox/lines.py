@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import msgspec
 
+from orchestrator.sandbox.blobs import Blobs
 from orchestrator.sandbox.draws import Draws
 from orchestrator.sandbox.temper import Bounds
 
@@ -110,7 +111,8 @@ class LineCheck:
         if not self._forbidden.isdisjoint(body):
             word = next(name for name in self._limits.forbidden if name in body)
             return "invalid_parameter", f"parameter {word} is not allowed in a batch request"
-        if bytes(body.get("messages", b""))[:1] != b"[" or body["messages"] == b"[]":
+        messages = bytes(body.get("messages", b""))
+        if messages[:1] != b"[" or not messages[1:-1].strip():
             return "invalid_request", "body.messages must be a non-empty array"
         return self._check_model(bytes(body.get("model", b"null")))
 
@@ -181,11 +183,28 @@ def _whole_file(total: int, limits: Bounds) -> list[Problem]:
     return []
 
 
-def line_ends(blob: BinaryIO) -> array[int]:
-    """Return where each line of `blob` ends, in bytes: eight bytes of memory a line."""
-    ends = array("Q")
-    position = 0
-    for raw in blob:
-        position += len(raw)
-        ends.append(position)
-    return ends
+class ShuffledLines:
+    """The lines of a blob in the order they run. Holds eight bytes of memory a line."""
+
+    def __init__(self, blobs: Blobs, key: str, order: Order) -> None:
+        self._order = order
+        self._ends = array("Q")
+        position = 0
+        with blobs.reader(key) as blob:
+            for raw in blob:
+                position += len(raw)
+                self._ends.append(position)
+        self._blob = blobs.reader(key, scattered=True)
+
+    def between(self, first: int, last: int) -> Iterator[bytes]:
+        """Yield the lines that run in the places from `first` up to `last`."""
+        ends, order, seek, read = self._ends, self._order, self._blob.seek, self._blob.read
+        for place in range(first, last):
+            number = order[place]
+            start = ends[number - 1] if number else 0
+            seek(start)
+            yield read(ends[number] - start)
+
+    def close(self) -> None:
+        """Close the blob."""
+        self._blob.close()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import BinaryIO
 
 import msgspec
 
 from orchestrator.sandbox.answers import Completion, complete
 from orchestrator.sandbox.blobs import Blobs, BlobWriter
 from orchestrator.sandbox.draws import Draws
-from orchestrator.sandbox.lines import InputLine, Order, Plan, Problem, decode_line, line_ends
+from orchestrator.sandbox.lines import InputLine, Order, Plan, Problem, ShuffledLines, decode_line
 from orchestrator.sandbox.temper import Lines, Temper
 
 _SPAN = 1 << 64
@@ -141,43 +140,37 @@ class ResultWriter:
         self._draws = draws
         self._key = draws.key("answers")
 
-    def write(self, source: BinaryIO, blobs: Blobs, output_key: str, error_key: str) -> None:
+    def write(self, input_key: str, blobs: Blobs, output_key: str, error_key: str) -> None:
         """Write both blobs. Holds eight bytes of memory an input line."""
         output, errors = blobs.writer(), blobs.writer()
+        order = Order(self._plan.total, self._draws, self._ending.batch_id)
         try:
-            self._write(source, _Buffered(output), _Buffered(errors))
-        except BaseException:
+            with contextlib.closing(ShuffledLines(blobs, input_key, order)) as lines:
+                self._write(lines, _Buffered(output), _Buffered(errors))
+            output.commit(output_key)
+            errors.commit(error_key)
+        finally:
             output.discard()
             errors.discard()
-            raise
-        output.commit(output_key)
-        errors.commit(error_key)
 
-    def _write(self, source: BinaryIO, output: _Buffered, errors: _Buffered) -> None:
-        source.seek(0)
-        ends = line_ends(source)
-        order = Order(self._plan.total, self._draws, self._ending.batch_id)
+    def _write(self, lines: ShuffledLines, output: _Buffered, errors: _Buffered) -> None:
         failed_to = output if self._quirks.error_line == "in_output" else errors
-        for place, raw in enumerate(_lines(source, ends, order, self._ending.done)):
+        done, fates = self._ending.done, self._plan.fates
+        for place, raw in enumerate(lines.between(0, done)):
             line = decode_line(raw)
-            fate = self._plan.fates[place] if self._plan.fates else Fate.ANSWERED
+            fate = fates[place] if fates else Fate.ANSWERED
             if fate >= Fate.OVERLOADED:
                 failed_to.write(self._failure(line.custom_id, Fate(fate)))
             else:
                 self._answer(line, raw, place, fate, output)
         if self._ending.unfinished:
-            self._write_unfinished(source, ends, order, errors)
+            code = self._ending.unfinished
+            error: dict[str, object] = {"code": code, "message": "this request was not executed"}
+            for raw in lines.between(done, self._plan.total):
+                name = decode_line(raw).custom_id
+                errors.write(_encode(_OutputLine(name, name, None, error)) + b"\n")
         output.flush()
         errors.flush()
-
-    def _write_unfinished(
-        self, source: BinaryIO, ends: array[int], order: Order, errors: _Buffered
-    ) -> None:
-        code = str(self._ending.unfinished)
-        error: dict[str, object] = {"code": code, "message": "this request was not executed"}
-        for raw in _lines(source, ends, order, self._plan.total, first=self._ending.done):
-            name = decode_line(raw).custom_id
-            errors.write(_encode(_OutputLine(name, name, None, error)) + b"\n")
 
     def _answer(self, line: InputLine, raw: bytes, place: int, fate: int, out: _Buffered) -> None:
         if fate == Fate.MISSING:
@@ -220,16 +213,6 @@ class ResultWriter:
 def problem_lines(problems: tuple[Problem, ...]) -> bytes:
     """Return the error file of a failed validation: JSONL of line, code, message, custom_id."""
     return b"".join(_encode(problem) + b"\n" for problem in problems)
-
-
-def _lines(
-    source: BinaryIO, ends: array[int], order: Order, last: int, first: int = 0
-) -> Iterator[bytes]:
-    for place in range(first, last):
-        number = order[place]
-        start = ends[number - 1] if number else 0
-        source.seek(start)
-        yield source.read(ends[number] - start)
 
 
 class _Buffered:

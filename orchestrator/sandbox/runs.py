@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ from orchestrator.sandbox.account import Account, Batch, File
 from orchestrator.sandbox.blobs import Blobs
 from orchestrator.sandbox.books import BookedBatch
 from orchestrator.sandbox.draws import Draws
-from orchestrator.sandbox.lines import Order, Plan, Problem, decode_line, line_ends, read_file
+from orchestrator.sandbox.lines import Order, Plan, Problem, ShuffledLines, decode_line, read_file
 from orchestrator.sandbox.results import (
     BILLED,
     COUNTED_COMPLETED,
@@ -91,16 +92,11 @@ class Runs:
         if plan is None or plan.problems:
             return
         order = Order(plan.total, self._draws, batch.id)
-        with self._blobs.reader(batch.input_file_id) as source:
-            ends = line_ends(source)
-            for place in range(_done(plan, stage)):
+        with contextlib.closing(ShuffledLines(self._blobs, batch.input_file_id, order)) as lines:
+            for place, raw in enumerate(lines.between(0, _done(plan, stage))):
                 fate = plan.fates[place] if plan.fates else Fate.ANSWERED
-                if fate == Fate.MISSING:
-                    continue
-                number = order[place]
-                start = ends[number - 1] if number else 0
-                source.seek(start)
-                yield decode_line(source.read(ends[number] - start)).custom_id, fate in BILLED
+                if fate != Fate.MISSING:
+                    yield decode_line(raw).custom_id, fate in BILLED
 
     def _look(self, batch: Batch, now: float) -> tuple[Plan | None, Stage]:
         if not file_is_read(batch.course, batch.cancelled, now):
@@ -175,8 +171,7 @@ class Runs:
             unfinished=f"batch_{stage.status}" if stopped else None,
         )
         writing = ResultWriter(batch.temper, self._draws, plan, ending)
-        with self._blobs.reader(batch.input_file_id) as source:
-            writing.write(source, self._blobs, batch.output_file_id, batch.error_file_id)
+        writing.write(batch.input_file_id, self._blobs, batch.output_file_id, batch.error_file_id)
 
 
 def _done(plan: Plan, stage: Stage) -> int:
