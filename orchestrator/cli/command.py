@@ -95,14 +95,21 @@ def global_options() -> list[click.Option]:
             is_flag=True,
         ),
         option("--fields", "only these fields", _keep_fields, metavar="A,B"),
-        option("--format", "how to write the result", _set("format"), type=click.Choice(FORMATS)),
+        option(
+            "--format",
+            ", ".join(FORMATS),
+            _set("format"),
+            type=click.Choice(FORMATS),
+            metavar="FORMAT",
+        ),
         option("-q --quiet", "results and errors only", _set("quiet"), is_flag=True),
         option("-v --verbose", "more detail; the trace of an error", _set("verbose"), count=True),
         option(
             "--color",
-            "colour the output",
+            "auto, always or never",
             _set("colour"),
             type=click.Choice(("auto", "always", "never")),
+            metavar="WHEN",
         ),
         option(
             "--tz",

@@ -134,9 +134,10 @@ def explain(session: Session, key: str) -> None:
     def human(console: Console) -> None:
         console.say(f"{key} = {winner['value'] or 'not set'}")
         console.say(f"  {setting.help}")
+        width = max(len(str(row["value"] or "-")) for row in rows)
         for row in rows:
-            mark = "wins" if row["wins"] else ""
-            line = f"  {row['layer']:<13}{row['value'] or '-':<24}{row['from'] or '':<40}{mark}"
+            mark = ">" if row["wins"] else " "
+            line = f"{mark} {row['layer']:<12}  {row['value'] or '-':<{width}}  {row['from'] or ''}"
             console.say(line.rstrip())
 
     session.console.document("config.explain", data, human)
@@ -178,8 +179,7 @@ def _unknown(path: KeyPath) -> ConfigError:
             next="orchestrator config schema",
         )
     below = [k.name for k in keys.all_keys().values() if k.name.startswith(f"{name}.")]
-    near = keys.nearest(path)
-    hint = near or ", ".join(below[:3])
+    hint = below[0] if below else keys.nearest(path)
     return ConfigError(
         f"{name} is a table of settings" if below else f'unknown setting "{name}"',
         code="ORC1102",

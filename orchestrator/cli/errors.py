@@ -22,7 +22,7 @@ Paint = Callable[[str, str], str]
 class OutputError(OrchestratorError):
     """The result can't be written: disk full, I/O error."""
 
-    default_code = "ORC5102"
+    default_code = "ORC5301"
     exit_code = 74
 
 

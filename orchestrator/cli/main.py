@@ -36,7 +36,7 @@ import click
 from orchestrator.cli import errors
 from orchestrator.cli.command import Root
 from orchestrator.cli.session import Session
-from orchestrator.cli.table_of_commands import COMMANDS
+from orchestrator.cli.table_of_commands import COMMANDS, Entry
 from orchestrator.cli.terminal import World, real_world
 from orchestrator.domain.errors import OrchestratorError
 
@@ -45,16 +45,11 @@ COMPLETE_VARIABLE = "_ORCHESTRATOR_COMPLETE"
 INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141
 
 
-def root() -> Root:
-    """Return the command line as click sees it."""
-    return Root(COMMANDS)
-
-
-def run(argv: Sequence[str], world: World) -> int:
+def run(argv: Sequence[str], world: World, commands: Sequence[Entry] = COMMANDS) -> int:
     """Run one command line in `world` and return its exit status; never raises an Exception."""
     session = Session(world)
     try:
-        status = _invoke(argv, session)
+        status = _invoke(Root(commands), argv, session)
         session.console.flush()
     except BrokenPipeError:
         return PIPE_CLOSED
@@ -65,8 +60,7 @@ def run(argv: Sequence[str], world: World) -> int:
     return status
 
 
-def _invoke(argv: Sequence[str], session: Session) -> int:
-    group = root()
+def _invoke(group: Root, argv: Sequence[str], session: Session) -> int:
     try:
         with group.make_context(PROGRAM, list(argv), obj=session) as ctx:
             status = group.invoke(ctx)
@@ -132,7 +126,7 @@ def _complete(instruction: str, world: World) -> NoReturn:
     from click.shell_completion import shell_complete  # noqa: PLC0415 - only the shell asks for it
 
     obj = {"obj": Session(world)}
-    sys.exit(shell_complete(root(), obj, PROGRAM, COMPLETE_VARIABLE, instruction))
+    sys.exit(shell_complete(Root(COMMANDS), obj, PROGRAM, COMPLETE_VARIABLE, instruction))
 
 
 if __name__ == "__main__":

@@ -139,11 +139,9 @@ class Configuration:
         if self.settings.providers:
             only = tuple(self.settings.providers)
         else:
-            only = tuple(
-                name
-                for name, variables in shipped_profiles().items()
-                if any(self.environ.get(variable) for variable in variables)
-            )
+            # kimi and kimi-cn share a variable: the first name speaks for it.
+            first = {v: name for name, vs in reversed(shipped_profiles().items()) for v in vs}
+            only = tuple(dict.fromkeys(name for v, name in first.items() if self.environ.get(v)))
         return only[0] if len(only) == 1 else None
 
     def api_key(self, provider: str, profile: Profile, run: Run = run_command) -> Secret | None:
@@ -223,10 +221,11 @@ def _zone_file() -> tzinfo | None:
 
 
 @functools.cache
-def shipped_profiles() -> Mapping[str, tuple[str, ...]]:
+def shipped_profiles() -> dict[str, tuple[str, ...]]:
     """Return the shipped profiles by name, each with the variables its key may be in."""
     found: dict[str, tuple[str, ...]] = {}
-    for path in sorted((shipped("config") / "providers").glob("*.toml")):
+    paths = (shipped("config") / "providers").glob("*.toml")
+    for path in sorted(paths, key=lambda path: path.stem):
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
         found[path.stem] = tuple(facts.get("key_variables", ()))
     return found

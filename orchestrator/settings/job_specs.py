@@ -13,7 +13,7 @@ MAX_TEMPLATE_BYTES = 1_000_000
 def job_spec(configuration: Configuration, name: str) -> JobSpec:
     """Return the job spec `[jobs.NAME]` with the defaults filled in and its template read.
 
-    The template is at most 1 MB. Raises NotFound (ORC1202), TemplateError (ORC2102) and
+    The template is at most 1 MB. Raises NotFound (ORC1202), TemplateError (ORC2103) and
     ConfigError (ORC1110) when nothing says which provider.
     """
     declared = configuration.job(name)
@@ -98,7 +98,7 @@ def _template(declared: JobDeclaration) -> str | None:
 def _unreadable(declared: JobDeclaration, why: str) -> TemplateError:
     return TemplateError(
         f"the template of job spec {declared.spec} can't be read",
-        code="ORC2102",
+        code="ORC2103",
         where=str(declared.template),
         why=why,
         next=f"orchestrator config explain jobs.{declared.spec}.template",
