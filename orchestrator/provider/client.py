@@ -190,21 +190,14 @@ class HttpProvider:
         with self._exchange.stream(call, attempt) as response:
             expected = _length(response.headers)
 
-            def missing() -> str:
-                got = response.num_bytes_downloaded
-                if expected is None or got == expected:
-                    return ""
-                return f"{got:,} of {expected:,} bytes arrived"
-
             try:
                 _refuse_at_sight(response.headers, expected, max_bytes)
                 return save(
                     self._exchange.chunks(call, response),
                     to,
                     max_bytes=max_bytes,
+                    expected=expected,
                     rng=self._rng,
-                    complete=missing,
-                    length_known=expected is not None,
                 )
             except UnfitBody as exc:
                 raise UnavailableError(
@@ -382,5 +375,8 @@ def _refuse_at_sight(headers: Mapping[str, str], expected: int | None, max_bytes
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
+    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        # It then counts other bytes than ours; the HTTP library sees to those.
+        return None
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.domain.errors import SpoolError
@@ -48,12 +48,14 @@ class _Intake:
                 raise UnfitBody("ORC3211", "it is an HTML page")
         self.last = chunk.rstrip(_WHITE)[-1:] or self.last
 
-    def finish(self, *, length_known: bool) -> Downloaded:
+    def finish(self, expected: int | None) -> Downloaded:
         """Return hash and size of the whole. Raises UnfitBody."""
+        if expected is not None and self.size != expected:
+            raise UnfitBody("ORC3206", f"{self.size:,} of {expected:,} bytes arrived")
         if self.size <= _MAX_ENVELOPE_BYTES and (said := _error_envelope(self.head)):
             raise UnfitBody("ORC3211", f"it is an error, not a file: {said}")
         first = self.head.lstrip(_WHITE)[:1]
-        if not length_known and first == b"{" and self.last != b"}":
+        if expected is None and first == b"{" and self.last != b"}":
             # Nobody said how long it is, but a JSON line ends with a brace.
             raise UnfitBody("ORC3206", f"it breaks off inside a line after {self.size:,} bytes")
         return Downloaded(sha256=self._hash.hexdigest(), size=self.size)
@@ -81,22 +83,20 @@ def save(
     to: Path,
     *,
     max_bytes: int,
+    expected: int | None,
     rng: random.Random,
-    complete: Callable[[], str],
-    length_known: bool,
 ) -> Downloaded:
     """Write `chunks` to `to`: all of it and durable, or nothing at all.
 
     The bytes go to `.NAME.RANDOM.part` beside it (exclusive, mode 0600), are synced, renamed over
-    `to`, and the directory is synced. `complete` is asked once the chunks have ended and says what
-    is missing, nothing if nothing is. Raises UnfitBody, SpoolError (disk full, no permission), and
-    what `chunks` raises; the temporary file is removed then. Memory: one chunk and 64 KiB.
+    `to`, and the directory is synced. `expected` is the announced size, None if there is none.
+    Raises UnfitBody, SpoolError (disk full, no permission), and what `chunks` raises; the temporary
+    file is removed then. Memory: one chunk and 64 KiB.
     """
     part = to.with_name(f".{to.name}.{rng.getrandbits(64):016x}.part")
     intake = _Intake(max_bytes)
     try:
-        _write(chunks, part, intake, complete)
-        found = intake.finish(length_known=length_known)
+        found = _write(chunks, part, intake, expected)
         with _disk(to):
             part.replace(to)
             _sync_directory(to.parent)
@@ -108,8 +108,8 @@ def save(
 
 
 def _write(
-    chunks: Iterator[bytes], part: Path, intake: _Intake, complete: Callable[[], str]
-) -> None:
+    chunks: Iterator[bytes], part: Path, intake: _Intake, expected: int | None
+) -> Downloaded:
     with _disk(part):
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -117,12 +117,12 @@ def _write(
             intake.take(chunk)
             with _disk(part):
                 _write_all(fd, chunk)
-        if missing := complete():
-            raise UnfitBody("ORC3206", missing)
+        found = intake.finish(expected)
         with _disk(part):
             os.fsync(fd)
     finally:
         os.close(fd)
+    return found
 
 
 def _write_all(fd: int, chunk: bytes) -> None:

@@ -83,7 +83,7 @@ def _read(path: Path) -> Profile:
     except msgspec.ValidationError as exc:
         raise _malformed(path, _with_nearest(str(exc))) from None
     except (ValueError, RecursionError) as exc:
-        raise _malformed(path, str(exc)) from None
+        raise _malformed(path, _with_nearest(str(exc))) from None
     faults = tuple(_faults(profile))
     if faults:
         raise _malformed(path, faults[0], faults[1:])
