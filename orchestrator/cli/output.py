@@ -323,11 +323,10 @@ class _Counted:
     """An iterable that knows how many items went through."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self._rows = rows
+        self._left = iter(rows)
         self.count = 0
 
     def __iter__(self) -> _Counted:
-        self._left = iter(self._rows)
         return self
 
     def __next__(self) -> Row:

@@ -118,6 +118,8 @@ def shown(value: object, kind: Kind, look: Look) -> str:
     """Return `value` as a person reads it in a cell."""
     if value is None or value == "":
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     way = _SHOWN.get(kind)
     if way is not None and isinstance(value, way[0]):
         return way[1](value, look)

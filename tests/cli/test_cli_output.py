@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, timedelta
 from decimal import Decimal
 
@@ -55,6 +56,16 @@ def test_a_terminal_gets_an_aligned_table_that_fits(tmp_path):
         "nightly-tags  ‖ held         59,420  45.7 %  $5.91  31 min ago  a\\tb\\x1b[31m an…\n"
         "evals-b       ◐ in flight         7       -      -  -           -\n"
     )
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+@pytest.mark.parametrize("form", ["table", "tsv", "csv", "json", "jsonl", "id"])
+def test_every_row_is_written_once_in_every_format(tmp_path, kind, form):
+    console, world = a_console(tmp_path, options=OutputOptions(format=form))
+    rows = kind([{"job": f"job-{number}"} for number in range(700)])
+    assert console.table("jobs", rows, (Column("job", "id"),)) == 700
+    text = world.stdout.getvalue()
+    assert re.findall(r"job-\d+", text) == [f"job-{number}" for number in range(700)]
 
 
 def test_a_terminal_without_unicode_gets_stand_ins(tmp_path):
