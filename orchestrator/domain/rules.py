@@ -23,6 +23,9 @@ OWN_METADATA_PAIRS = 4
 MAX_KEY_BYTES = 1024
 """Longest key in UTF-8 bytes: an indexed column of PostgreSQL takes no more than 2,704."""
 
+SUFFIX_ROOM = 16
+"""Bytes by which `~2`, `~3` and so on may lengthen a line after its size was checked."""
+
 MAX_MODELS = 100
 """Different models one job may name: each is packed apart and counted apart."""
 
@@ -151,6 +154,8 @@ class RecordRules:
         self._good_models: set[str] = set()
         limits = profile.limits
         self.max_line = min(limits.max_line_bytes or limits.max_file_bytes, limits.max_file_bytes)
+        if spec.on_duplicate == "suffix":
+            self.max_line -= SUFFIX_ROOM
         """The longest batch line in bytes, line break included."""
 
     def key(self, record: Record) -> str | Violation:
@@ -313,10 +318,18 @@ def _shown(data: Mapping[str, Any], name: str) -> str:
 
 
 def _kind(value: object) -> str:
-    kinds = {list: "a list", dict: "an object", type(None): "null", bool: "true or false"}
-    if type(value) in kinds:
-        return kinds[type(value)] if value else f"an empty {kinds[type(value)].split()[-1]}"
-    return "a number" if isinstance(value, int | float) else f"of type {type(value).__name__}"
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list" if value else "an empty list"
+        case dict():
+            return "an object" if value else "an empty object"
+    return f"of type {type(value).__name__}"
 
 
 def _names(names: Iterable[str]) -> str:

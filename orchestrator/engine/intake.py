@@ -18,46 +18,20 @@ from orchestrator.domain import rules
 from orchestrator.domain.custom_ids import custom_id
 from orchestrator.domain.errors import SourceError, TemplateError
 from orchestrator.domain.intake import BadRow, Record, Request, Violation
-from orchestrator.domain.packing import FileLimits, Packer, PlannedFile
+from orchestrator.domain.packing import MAX_REQUESTS, PlannedFile
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.rendering import Rendered, Renderer, batch_line, text_json
 from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.tally import ModelStats, Tally
 from orchestrator.engine.repeats import BUFFER_BYTES, Bodies, Keys, Partitions, Repeat, suffixed
 from orchestrator.sources.port import Source
 
 BROKEN_RULES = "ORC2001"
 CHANGED = "ORC2005"
-FILES_LISTED = 1000
 DETAILS_SHOWN = 100
 
 _DEFERRED = struct.Struct("<QQqH")
 _NO_POSITION = 1 << 63
-
-
-@dataclass(slots=True)
-class ModelStats:
-    """What one model will be asked. `first_position` is the first record that names it.
-
-    `tokens_out_known` sums the bounds of those requests that set one; `unbounded` counts the rest.
-    """
-
-    model: str
-    first_position: int
-    requests: int = 0
-    bytes: int = 0
-    quarter_tokens_in: int = 0
-    tokens_out_known: int = 0
-    unbounded: int = 0
-
-    @property
-    def tokens_in(self) -> int:
-        """Estimated prompt tokens; the assumption stands in `domain.cost`."""
-        return -(-self.quarter_tokens_in // 4)
-
-    @property
-    def tokens_out_max(self) -> int | None:
-        """The most tokens all answers together may have; None if some request sets no bound."""
-        return None if self.unbounded else self.tokens_out_known
 
 
 @dataclass(frozen=True)
@@ -95,14 +69,16 @@ def scan(
     *,
     workdir: Path,
     report_limit: int = 1000,
+    requests_per_file: int = MAX_REQUESTS,
     buffer_bytes: int = BUFFER_BYTES,
 ) -> Scan:
     """Read, render and check every record of `source` once; store nothing but files in `workdir`.
 
     Never raises for a bad record: each broken rule is a violation, the first `report_limit` are
     kept and all are counted. Raises TemplateError if the template itself is wrong, SourceError or
-    NotFound if the source can't be read. `workdir` exists and is the scan's own; its files take
-    about 40 bytes and the key for each record.
+    NotFound if the source can't be read. The files are planned with at most `requests_per_file`
+    requests, as the prepare step will pack them. `workdir` exists and is the scan's own; its files
+    take about 40 bytes and the key for each record.
     """
     return _Scanner(
         spec,
@@ -110,6 +86,7 @@ def scan(
         source,
         workdir=workdir,
         report_limit=report_limit,
+        tally=Tally(profile, requests_per_file),
         buffer_bytes=buffer_bytes,
     ).run()
 
@@ -180,7 +157,8 @@ class _Maker:
 
     def __init__(self, spec: JobSpec, profile: Profile, source: Source) -> None:
         self.rules = rules.RecordRules(spec, profile)
-        self.render = Renderer(spec, source.columns()).render
+        # No columns at all means no readable record: that is then told, rather than the template.
+        self.render = Renderer(spec, source.columns() or None).render
         self._endpoint = spec.endpoint
         self._id_limit = profile.limits.custom_id_max
         self._frame = len(batch_line("", spec.endpoint, b"")) - len(text_json(""))
@@ -226,6 +204,7 @@ class _Scanner:
         *,
         workdir: Path,
         report_limit: int,
+        tally: Tally,
         buffer_bytes: int,
     ) -> None:
         self._spec = spec
@@ -233,7 +212,7 @@ class _Scanner:
         self._source = source
         self._report_limit = report_limit
         self._report = _Report(report_limit)
-        self._tally = _Tally(profile)
+        self._tally = tally
         self._waits = spec.on_duplicate != "error"
         self._deferred = Partitions(workdir, "sizes", 1, buffer_bytes)
         self._names: list[str] = []
@@ -380,45 +359,3 @@ class _Report:
     def extend(self, violations: list[Violation]) -> None:
         for violation in violations:
             self.add(violation)
-
-
-class _Tally:
-    """Counts for each model, and the files that its requests will fill."""
-
-    def __init__(self, profile: Profile) -> None:
-        self._limits = FileLimits.of(profile)
-        self._one_model = profile.limits.models_per_file == "one"
-        self._packers: dict[str, Packer] = {}
-        self.models: dict[str, ModelStats] = {}
-        self.files: list[PlannedFile] = []
-        self.files_total = 0
-
-    def add(
-        self, model: str, position: int, size: int, quarter_tokens: int, max_out: int | None
-    ) -> None:
-        stats = self.models.get(model)
-        if stats is None:
-            stats = self.models[model] = ModelStats(model, position)
-        stats.requests += 1
-        stats.bytes += size
-        stats.quarter_tokens_in += quarter_tokens
-        if max_out is None:
-            stats.unbounded += 1
-        else:
-            stats.tokens_out_known += max_out
-        group = model if self._one_model else ""
-        packer = self._packers.get(group)
-        if packer is None:
-            packer = self._packers[group] = Packer(group, self._limits)
-        self._closed(packer.add(size))
-
-    def close(self) -> None:
-        """Count the files that are not full."""
-        for packer in self._packers.values():
-            self._closed(packer.close())
-
-    def _closed(self, file: PlannedFile | None) -> None:
-        if file is not None:
-            self.files_total += 1
-            if len(self.files) < FILES_LISTED:
-                self.files.append(file)

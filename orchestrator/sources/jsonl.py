@@ -87,7 +87,7 @@ def _reason(text: bytes, error: Exception) -> str:
     try:
         json.loads(text)
     except (ValueError, RecursionError):
-        return f"not JSON: {str(error).removeprefix('JSON is malformed: ')}"
+        return f"not JSON: {str(error).removeprefix('JSON is malformed: ').lower()}"
     if isinstance(error, msgspec.ValidationError):
         return f"not usable: {str(error).split(' - at')[0].lower()}"
     return "not usable: it holds NaN, an infinity, or an escape for half a surrogate pair"

@@ -68,5 +68,5 @@ def _unknown(location: str, source_format: str, name: str) -> SourceError:
     return SourceError(
         headline,
         code=UNKNOWN_FORMAT,
-        next=f"{hint}name one of {', '.join(known)} with --format",
+        next=f"{hint}say --source-format, one of {', '.join(known)}",
     )
