@@ -28,13 +28,17 @@ class Spool:
         self.directory = directory
         self._owner = owner
 
-    def prepare(self) -> None:
-        """Make the directory and remove temporary files of processes that are gone."""
+    def prepare(self, *, clean: bool) -> None:
+        """Make the directory; `clean` removes what processes that are gone have left half-done.
+
+        Only a worker that knows itself alone may clean. Raises SpoolError.
+        """
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left in self.directory.glob("*.tmp"):
-                if f".{self._owner}." not in left.name:
-                    left.unlink(missing_ok=True)
+            for left in self.directory.glob("*.tmp") if clean else ():
+                left.unlink(missing_ok=True)
+            for folder in self.directory.glob("scan-*") if clean else ():
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError as exc:
             raise _sorted(exc, self.directory) from exc
 

@@ -60,7 +60,7 @@ class Told:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-def _silence(_told: Told) -> None:
+def silence(_told: Told) -> None:
     """Tell nobody."""
 
 
@@ -81,7 +81,7 @@ class Context:
     requests_per_batch: int = 50_000
     transfers: int = 4
     max_download_bytes: int = 8 << 30
-    tell: Callable[[Told], None] = _silence
+    tell: Callable[[Told], None] = silence
     lease_left: Callable[[], float] = lambda: float("inf")
     stopping: Callable[[], bool] = lambda: False
 
@@ -117,7 +117,7 @@ class Context:
         if batch.fingerprint and batch.fingerprint != provider.fingerprint:
             raise AuthError(
                 f"the key of {batch.provider} is not the one that sent batch {batch.label}",
-                code="ORC3103",
+                code="ORC3108",
                 why="remote files and batches can be seen and deleted by their own account only",
                 safe="the batch goes on at the provider; its results wait there",
                 next=f"put the old key back for {batch.provider} until its batches are finished",

@@ -100,6 +100,6 @@ def lost(ctx: Context, batch: Batch, _job: Job) -> Batch:
     why = "the provider does not know this batch any more"
     if not gone:
         why = "the provider has not ended this batch long after its window, nor after a cancel"
-    code = "ORC3209" if gone else "ORC3210"
+    code = "ORC5207" if gone else "ORC5208"
     parked = Parked(parked_from=BatchState.LIVE, reason=why, code=code)
     return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))

@@ -1,0 +1,203 @@
+"""Composition: from the configuration to a registry, providers and a step context."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from orchestrator.domain.pacing import Pace
+from orchestrator.domain.profile import Profile
+from orchestrator.engine.context import Context, Told, silence
+from orchestrator.provider.client import HttpProvider, OnCall, Timeouts
+from orchestrator.provider.profiles import load_profile
+from orchestrator.registry import migrate, workers
+from orchestrator.registry.session import Registry
+from orchestrator.settings import Configuration
+from orchestrator.spool import Spool
+
+DEFAULT_IN_FLIGHT = 40
+"""Batches on their way at once, where neither the configuration nor the profile says less."""
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        return time.monotonic()
+
+
+class ConfiguredProviders:
+    """The providers of the configuration, each opened at first use and closed together."""
+
+    def __init__(self, configuration: Configuration, *, on_call: OnCall | None = None) -> None:
+        self._configuration = configuration
+        self._on_call = on_call
+        self._opened: dict[str, HttpProvider] = {}
+        self._profiles: dict[str, Profile] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> HttpProvider:
+        """Return the provider. Raises AuthError for a missing key, ConfigError for no such name."""
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = self._open(name)
+            return self._opened[name]
+
+    def profile(self, name: str) -> Profile:
+        """Return the provider's facts; they need no key. Raises ConfigError."""
+        if name not in self._profiles:
+            self._profiles[name] = load_profile(self._configuration.provider(name).profile)
+        return self._profiles[name]
+
+    def names(self) -> list[str]:
+        """Return every name that may be used, configured ones first."""
+        return list(self._configuration.provider_names)
+
+    def max_in_flight(self, name: str) -> int:
+        """Return how many of our batches may be on their way there at once."""
+        configured = self._configuration.provider(name).max_batches_in_flight
+        known = self.profile(name).limits.live_batches
+        return min(configured or DEFAULT_IN_FLIGHT, known or configured or DEFAULT_IN_FLIGHT)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for provider in self._opened.values():
+                provider.close()
+            self._opened.clear()
+
+    def _open(self, name: str) -> HttpProvider:
+        settings = self._configuration.provider(name)
+        profile = self.profile(name)
+        key = self._configuration.api_key(name, profile)
+        return HttpProvider(
+            name=name,
+            profile=profile,
+            key=key,
+            key_source=key.source if key else "",
+            base_url=settings.base_url or "",
+            now=SystemClock().now,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+            rng=random.Random(),  # noqa: S311 - jitter, not a secret
+            timeouts=Timeouts(
+                connect=settings.connect_timeout.total_seconds(),
+                read=settings.read_timeout.total_seconds(),
+                write=settings.read_timeout.total_seconds(),
+            ),
+            on_call=self._on_call,
+        )
+
+
+class App:
+    """Everything a face needs, opened when it is first used. Close it, or use it in a `with`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        tell: Callable[[Told], None] = silence,
+        on_call: OnCall | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.clock = SystemClock()
+        self.tell = tell
+        self.providers = ConfiguredProviders(configuration, on_call=on_call)
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        """The database, not looked into yet."""
+        return Registry(self.configuration.registry_url())
+
+    def reading(self) -> Registry:
+        """Return the registry for a command that only looks. Raises RegistryError if empty."""
+        migrate.check(self.registry)
+        return self.registry
+
+    def writing(self) -> Registry:
+        """Return the registry for work: made or brought up to date first, where that is safe."""
+        migrate.ensure(self.registry, now=self.clock.now())
+        return self.registry
+
+    @property
+    def actor(self) -> str:
+        """Who is at the keyboard, for the audit trail."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = str(os.getuid())
+        return f"{user}@{socket.gethostname()}"
+
+    @functools.cached_property
+    def pace(self) -> Pace:
+        """The engine's intervals, as configured."""
+        daemon = self.configuration.settings.daemon
+        return Pace(
+            poll_min=daemon.poll_min.total_seconds(),
+            poll_max=daemon.poll_max.total_seconds(),
+            lease_seconds=daemon.lease.total_seconds(),
+        )
+
+    def context(
+        self,
+        *,
+        worker: str = "",
+        actor: str = "",
+        stopping: Callable[[], bool] = lambda: False,
+        lease_left: Callable[[], float] = lambda: float("inf"),
+    ) -> Context:
+        """Return a step context over a registry that is fit for work."""
+        registry = self.writing()
+        now = self.clock.now()
+        instance = registry.write(lambda db: workers.instance_id(db, now))
+        owner = worker or secrets.token_hex(16)
+        spool = Spool(self.configuration.spool_directory / instance, owner=owner)
+        spool.prepare(clean=False)
+        return Context(
+            registry=registry,
+            providers=self.providers,
+            spool=spool,
+            clock=self.clock,
+            pace=self.pace,
+            worker=owner,
+            instance=instance,
+            new_token=lambda: secrets.token_hex(16),
+            rng=random.Random(),  # noqa: S311 - jitter, not a secret
+            actor=actor or self.actor,
+            requests_per_batch=self.configuration.settings.defaults.requests_per_batch,
+            tell=self.tell,
+            stopping=stopping,
+            lease_left=lease_left,
+        )
+
+    def close(self) -> None:
+        """Close connections to providers and database."""
+        self.providers.close()
+        if "registry" in self.__dict__:
+            self.registry.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
