@@ -1,0 +1,146 @@
+"""Being at work: one worker with a lease that is renewed, alone on an SQLite registry."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from orchestrator import __version__
+from orchestrator.app import App
+from orchestrator.domain.errors import AlreadyRunning, RegistryError
+from orchestrator.engine.context import Context
+from orchestrator.registry import workers
+
+_BEATS_A_LEASE = 3
+
+
+@contextmanager
+def at_work(
+    app: App, kind: str, *, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Context]:
+    """Hold a worker's lease, and on SQLite the whole registry, for as long as the block runs.
+
+    Raises AlreadyRunning when another worker holds this SQLite registry. A lease that was lost
+    (database away for too long, process paused) makes every further send stop with ClaimLost.
+    """
+    with ExitStack() as stack:
+        registry = app.writing()
+        if registry.path is not None:
+            stack.enter_context(_alone(registry.path))
+        lease = _Lease(app, kind)
+        lease.begin(alone=registry.path is not None)
+        stack.callback(lease.end)
+        ctx = app.context(
+            worker=lease.worker,
+            actor=f"{kind}@{socket.gethostname()}",
+            stopping=stopping,
+            lease_left=lease.left,
+        )
+        if registry.path is not None:
+            ctx.spool.prepare(clean=True)
+        yield ctx
+
+
+def is_held(path: Path) -> bool:
+    """Whether a worker holds the SQLite registry at `path` now."""
+    try:
+        with _alone(path):
+            return False
+    except AlreadyRunning:
+        return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock beside an SQLite registry; the system lets go of it when the process ends."""
+    lock = path.with_name(f"{path.name}.lock")
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise AlreadyRunning(
+                "another daemon, tick or watch works on this registry",
+                where=str(path),
+                safe="it goes on; nothing was changed here",
+                next="orchestrator status",
+            ) from exc
+        yield
+    finally:
+        os.close(handle)
+
+
+class _Lease:
+    """A worker's row, renewed by a small thread of its own at a third of its length."""
+
+    def __init__(self, app: App, kind: str) -> None:
+        self.worker = secrets.token_hex(16)
+        self._app = app
+        self._kind = kind
+        self._length = timedelta(seconds=app.pace.lease_seconds)
+        self._until = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def begin(self, *, alone: bool) -> None:
+        """Enter the worker; the only one on its registry ends the leases of dead ones."""
+        now = self._app.clock.now()
+        began = self._app.clock.monotonic()
+
+        def work(db: Connection) -> None:
+            if alone:
+                workers.end_all(db, now)
+            workers.begin(
+                db,
+                worker=self.worker,
+                kind=self._kind,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                now=now,
+                lease=self._length,
+            )
+
+        self._app.registry.write(work)
+        self._until = began + self._length.total_seconds()
+        self._thread.start()
+
+    def left(self) -> float:
+        """Return for how many seconds the lease holds for sure, by the monotonic clock."""
+        return self._until - self._app.clock.monotonic()
+
+    def end(self) -> None:
+        """Stop renewing and give the lease back, if the database answers."""
+        self._ended.set()
+        self._thread.join()
+        try:
+            now = self._app.clock.now()
+            self._app.registry.write(lambda db: workers.end(db, self.worker, now))
+        except RegistryError:
+            return  # the lease ends by itself
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._length.total_seconds() / _BEATS_A_LEASE):
+            began = self._app.clock.monotonic()
+            try:
+                renewed = self._app.registry.write(self._beat)
+            except RegistryError:
+                continue  # doubt: `left` runs down, and sends stop before it is over
+            if renewed:
+                self._until = began + self._length.total_seconds()
+            else:
+                self._until = 0.0
+                return
+
+    def _beat(self, db: Connection) -> bool:
+        now = self._app.clock.now()
+        return workers.beat(db, self.worker, now=now, lease=self._length)
