@@ -79,6 +79,9 @@ def words(value: object, cap: int = MAX_WORDS) -> str:
     """Return a provider's words on one line, printable, without keys, at most `cap` characters."""
     if not value and value != 0:
         return ""
+    if isinstance(value, str) and len(value) <= cap and value.isidentifier():
+        # Nearly every word on the hot path: `stop`, `length`, an error's type.
+        return value
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     # Room for redaction and folding to shorten it, without walking through megabytes.
     text = text[: cap * 8]
