@@ -43,8 +43,15 @@ class Blobs(Protocol):
 
 
 def read_range(blobs: Blobs, key: str, start: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` up to `end` of a blob in chunks of at most 256 KiB."""
-    with blobs.reader(key) as blob:
+    """Yield the bytes from `start` up to `end` of a blob in chunks of at most 256 KiB.
+
+    Ends early if the blob was deleted before the first byte was asked for.
+    """
+    try:
+        opened = blobs.reader(key)
+    except KeyError:
+        return
+    with opened as blob:
         blob.seek(start)
         while start < end:
             chunk = blob.read(min(CHUNK, end - start))

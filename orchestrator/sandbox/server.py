@@ -132,7 +132,7 @@ def _server(sandbox: Sandbox, closing: contextlib.ExitStack) -> uvicorn.Server:
         server_header=False,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 
@@ -200,12 +200,12 @@ class _Application:
             transport.abort()
             await _until_gone(receive)
             return
-        await self._send(reply, send)
-        if reply.cut is not None:
+        if not await self._send(reply, send):
             transport.close()
             await _until_gone(receive)
 
-    async def _send(self, reply: Reply, send: Send) -> None:
+    async def _send(self, reply: Reply, send: Send) -> bool:
+        """Send `reply`; False if the body ends before its length."""
         headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in reply.headers.items()]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         left = reply.length if reply.cut is None else reply.cut
@@ -218,8 +218,10 @@ class _Application:
             part = chunk[:left]
             left -= len(part)
             await send({"type": "http.response.body", "body": part, "more_body": True})
-        if reply.cut is None:
+        whole = left == 0 and reply.cut is None
+        if whole:
             await send({"type": "http.response.body", "body": b""})
+        return whole
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -64,14 +64,10 @@ class _Answer(httpx.SyncByteStream):
         self._reply = reply
 
     def __iter__(self) -> Iterator[bytes]:
-        left = self._reply.cut
+        sent, end = 0, self._reply.length if self._reply.cut is None else self._reply.cut
         for chunk in self._reply.body:
-            if left is None:
-                yield chunk
-                continue
-            yield chunk[:left]
-            left -= len(chunk)
-            if left <= 0:
-                break
-        if left is not None:
+            part = chunk[: end - sent]
+            sent += len(part)
+            yield part
+        if sent < self._reply.length or self._reply.cut is not None:
             raise httpx.RemoteProtocolError("the sandbox closed the connection within the body")
