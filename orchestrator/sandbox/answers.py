@@ -16,7 +16,7 @@ SEARCHED = 1000
 
 _LIST = re.compile(
     r"(?:one of|options?|choose from|choose between|labels?|categories|classes)\b"
-    r"[^:\n(\[]{0,40}[:(\[]\s*([^\n\])]{1,300})"
+    r"[^:\n(\[]{0,40}[:(\[]\s*([^\n\])]{1,200})"
 )
 _HINTS = ("one of", "option", "choose", "label", "categor", "class")
 _QUOTED = re.compile(
@@ -26,7 +26,7 @@ _IN_QUOTES = re.compile(r'["`“]([^"`”\n]{1,40})["`”]')
 _BRACKETED = re.compile(r"[(\[{<](\w[\w -]{0,30}(?:\s*[,|/]\s*\w[\w -]{0,30})+)[)\]}>]")
 _EITHER = (("yes", "no"), ("true", "false"), ("positive", "negative"), ("good", "bad"))
 _SCALE = re.compile(r"\b(\d{1,4}) ?(?:to|-|\u2013|and) ?(\d{1,4})\b")
-_SPLIT = re.compile(r"\s*(?:,|/|\||;|\bor\b|\band\b)\s*")
+_SEPARATORS = ("/", "|", ";", " or ", " and ")
 
 
 class Part(msgspec.Struct, gc=False):
@@ -204,7 +204,9 @@ def _scale(lowered: str) -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    parts = (part.strip(" \t\"'`“”.!?") for part in _SPLIT.split(text))
+    for separator in _SEPARATORS:
+        text = text.replace(separator, ",")
+    parts = (part.strip(" \t\"'`“”.!?") for part in text.split(","))
     return [part for part in parts if part and len(part) <= 40]
 
 
