@@ -35,8 +35,9 @@ class Spool:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for left in self.directory.glob("*.tmp") if clean else ():
-                left.unlink(missing_ok=True)
+            for pattern in ("*.tmp", ".*.part") if clean else ():
+                for left in self.directory.glob(pattern):
+                    left.unlink(missing_ok=True)
             for folder in self.directory.glob("scan-*") if clean else ():
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError as exc:

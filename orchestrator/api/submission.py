@@ -16,6 +16,7 @@ from orchestrator.domain.cost import Money, estimate, online
 from orchestrator.domain.errors import NameTaken, NotFound, PlanChanged, SourceError
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import Job, JobState
+from orchestrator.domain.packing import MAX_REQUESTS
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
@@ -81,12 +82,19 @@ class Submitted:
     skipped: int = 0
 
 
-def plan(spec: JobSpec, profile: Profile, *, workdir: Path, show: int = 0) -> Plan:
+def plan(
+    spec: JobSpec,
+    profile: Profile,
+    *,
+    workdir: Path,
+    show: int = 0,
+    requests_per_batch: int = MAX_REQUESTS,
+) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
     Raises SourceError that lists every violation, NotFound, TemplateError.
     """
-    with _scanned(spec, profile, workdir) as (source, scan):
+    with _scanned(spec, profile, workdir, requests_per_batch) as (source, scan):
         samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
         return _priced(spec, profile, scan, samples)
 
@@ -121,7 +129,8 @@ def submit(
     SourceError that lists every violation; nothing is registered then.
     """
     profile = ctx.providers.profile(spec.provider)
-    with _scanned(spec, profile, ctx.spool.directory) as (source, scan):
+    limit = ctx.requests_per_batch
+    with _scanned(spec, profile, ctx.spool.directory, limit) as (source, scan):
         if contract is not None and contract.source_digest != scan.source_digest:
             raise _plan_changed(spec)
         digest = spec.digest(scan.source_digest)
@@ -147,12 +156,16 @@ def submit(
 
 
 @contextmanager
-def _scanned(spec: JobSpec, profile: Profile, parent: Path) -> Iterator[tuple[Source, Scan]]:
+def _scanned(
+    spec: JobSpec, profile: Profile, parent: Path, requests_per_file: int
+) -> Iterator[tuple[Source, Scan]]:
     """Open and scan the source in a work directory of its own; refuse what breaks a rule."""
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="scan-", dir=parent) as folder:
         source = open_source(spec.source, spec.source_format)
-        scan = intake.scan(spec, profile, source, workdir=Path(folder))
+        scan = intake.scan(
+            spec, profile, source, workdir=Path(folder), requests_per_file=requests_per_file
+        )
         intake.refuse(scan)
         yield source, scan
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 UNKNOWN_ID = "no request of this batch has this custom_id"
 CONTRADICTED = "the request has another answer already; the first success stays"
-DISPLACED = "the request succeeded on another line; this failure is set aside"
+DISPLACED = "the request has another answer; this failure is set aside"
 
 
 class Place(NamedTuple):
@@ -35,7 +35,7 @@ class Odd(NamedTuple):
 class Matcher:
     """Takes the lines of both files one by one and remembers one place a member.
 
-    `members` maps each custom_id to its index 0..n-1. Memory: about 30 bytes a member, beside the
+    `members` maps each custom_id to its index 0..n-1. Memory: about 25 bytes a member, beside the
     mapping.
     """
 
@@ -43,39 +43,40 @@ class Matcher:
         self._members = members
         size = len(members)
         self._file = array("b", [-1]) * size
-        self._succeeded = array("b", [0]) * size
         self._line = array("q", [0]) * size
         self._offset = array("q", [0]) * size
         self._length = array("q", [0]) * size
         self.matched = 0
         self.repeated = 0
 
-    def rival(self, custom_id: str) -> Place | None:
-        """Return the place of the answer that `custom_id` has already, if it has one."""
-        index = self._members.get(custom_id)
-        return None if index is None else self.place(index)
+    def offer(self, custom_id: str, place: Place) -> Odd | Place | None:
+        """Take a line: None if it is its member's answer now, Odd if nobody's.
 
-    def offer(
-        self, custom_id: str, place: Place, *, succeeded: bool, same_as_rival: bool = False
-    ) -> Odd | None:
-        """Take a line; return the line that is set aside by it: itself, its rival, or none.
-
-        `same_as_rival`: the line's bytes are those of the answer the request has already.
+        A Place is that of the answer the member has already: `settle` between the two.
         """
         index = self._members.get(custom_id)
         if index is None:
             return Odd(place, UNKNOWN_ID)
-        held = self.place(index)
-        if held is None:
-            self.matched += 1
-            self._keep(index, place, succeeded)
-            return None
-        if same_as_rival:
+        if self._file[index] >= 0:
+            return self.place(index)
+        self.matched += 1
+        self._keep(index, place)
+        return None
+
+    def settle(
+        self, custom_id: str, place: Place, rival: Place, *, same: bool, wins: bool, succeeded: bool
+    ) -> Odd | None:
+        """Settle between a line and its rival; return the one that is set aside.
+
+        `same`: both are byte for byte the same. `wins`: the line succeeded and its rival did not.
+        `succeeded`: the line did.
+        """
+        if same:
             self.repeated += 1
             return None
-        if succeeded and not self._succeeded[index]:
-            self._keep(index, place, succeeded)
-            return Odd(held, DISPLACED)
+        if wins:
+            self._keep(self._members[custom_id], place)
+            return Odd(rival, DISPLACED)
         return Odd(place, CONTRADICTED if succeeded else DISPLACED)
 
     def place(self, index: int) -> Place | None:
@@ -90,9 +91,8 @@ class Matcher:
         for index in range(start, min(start + count, len(self._file))):
             yield index, self.place(index)
 
-    def _keep(self, index: int, place: Place, succeeded: bool) -> None:
+    def _keep(self, index: int, place: Place) -> None:
         self._file[index] = place.file
-        self._succeeded[index] = succeeded
         self._line[index] = place.line
         self._offset[index] = place.offset
         self._length[index] = place.length

@@ -275,6 +275,11 @@ class ReleasedToCollected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedToCollecting(Event):
+    """A person lets the batch be collected although its counts are not ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasedToLooking(Event):
     """A person wants the unanswered create looked for again."""
 
@@ -340,6 +345,7 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         CleanedUp: S.PARKED,
         Adopted: S.LIVE,
         ReleasedToCollected: S.COLLECTED,
+        ReleasedToCollecting: S.REMOTE_DONE,
         ReleasedToLooking: S.CREATE_UNKNOWN,
         Superseded: S.SUPERSEDED,
     },

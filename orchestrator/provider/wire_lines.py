@@ -72,7 +72,13 @@ class _Body(msgspec.Struct, gc=False):
     error: dict[str, Any] | None = None
 
 
+class _Head(msgspec.Struct, gc=False):
+    custom_id: str
+    response: Raw
+
+
 _LINE = msgspec.json.Decoder(_Line)
+_HEAD = msgspec.json.Decoder(_Head)
 _BODY = msgspec.json.Decoder(_Body)
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -95,6 +101,19 @@ def read_line(raw: bytes) -> Answer | OddLine:
     except _NOT_STRICT:
         return _read_odd(raw)
     return _answer(line.custom_id, line.response or _NO_RESPONSE, line.error)
+
+
+def read_id(raw: bytes) -> str | None:
+    """Return the custom_id of a line of the usual shape, three times as fast as `read_line`.
+
+    None for every line that needs a closer look.
+    """
+    try:
+        head = _HEAD.decode(raw)
+    except _NOT_STRICT:
+        return None
+    usual = raw.isascii() and bytes(head.response)[:1] == b"{"
+    return head.custom_id if usual and 0 < len(head.custom_id) <= _MAX_CUSTOM_ID else None
 
 
 def _read_odd(raw: bytes) -> Answer | OddLine:

@@ -78,6 +78,18 @@ def parked(db: Connection, job_id: int | None = None) -> list[Batch]:
     return [_read(row) for row in db.execute(query).mappings()]
 
 
+def take_over(db: Connection, batch: Batch) -> Batch:
+    """Raise a batch's epoch for a move by hand: whoever works on it finds its writes refused."""
+    written = db.execute(
+        update(batches)
+        .where(batches.c.id == batch.id, batches.c.epoch == batch.epoch)
+        .values(epoch=batches.c.epoch + 1, owner=None)
+    )
+    if written.rowcount != 1:
+        raise ClaimLost(f"batch {batch.id} is being worked on right now")
+    return batch.with_(epoch=batch.epoch + 1)
+
+
 def live(db: Connection, provider: str) -> list[Batch]:
     """Return the batches that the provider works on, oldest first."""
     query = (

@@ -6,6 +6,7 @@ through the driver on SQLite.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import any_
+
+from orchestrator.registry.tables import Utc
 
 if TYPE_CHECKING:
     import psycopg
@@ -51,7 +54,7 @@ def insert_once(db: Connection, table: Table, key: str, values: Mapping[str, Any
 def _executemany(
     db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], ignore: str
 ) -> None:
-    values = [tuple(_plain(value) for value in row) for row in rows]
+    values = _plain(table, columns, rows)
     if not values:
         return
     marks = ", ".join("?" for _ in columns)
@@ -60,11 +63,23 @@ def _executemany(
     db.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks}){tail}", values)  # noqa: S608 - names of our own tables
 
 
-def _plain(value: object) -> object:
-    """Return a time in the text form that SQLAlchemy writes on SQLite."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-    return value
+def _plain(table: Table, columns: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+    """Return rows whose times are in the text form that SQLAlchemy writes on SQLite."""
+    times = [i for i, name in enumerate(columns) if isinstance(table.c[name].type, Utc)]
+    if not times:
+        return list(rows)
+    text = functools.lru_cache(maxsize=16)(_time_text)
+    plain: list[Row] = []
+    for row in rows:
+        values = list(row)
+        for index in times:
+            values[index] = text(values[index])
+        plain.append(tuple(values))
+    return plain
+
+
+def _time_text(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") if value else None
 
 
 def _copy(db: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -154,6 +154,11 @@ def count(db: Connection, job_id: int, **added: int) -> None:
         db.execute(update(jobs).where(jobs.c.id == job_id).values(**changes))
 
 
+def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:
+    """Let further batches of a job go to another provider."""
+    db.execute(update(jobs).where(jobs.c.id == job_id).values(provider=provider, spec=spec))
+
+
 def set_due(db: Connection, job_id: int, due_at: datetime) -> None:
     """Say when the job is looked at again."""
     db.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=due_at))

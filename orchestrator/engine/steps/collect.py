@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.domain.errors import GoneError
+from pathlib import Path
+
+from orchestrator.domain.errors import GoneError, UnavailableError
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.remote import Downloaded, RemoteStatus
@@ -15,10 +17,13 @@ from orchestrator.registry import batches
 _LOOKS = 4
 """How often a completed batch without any file is looked at before a person is asked."""
 
+_NOT_RESULTS = "ORC3211"
+"""The provider layer's word for a body that is an error document instead of result lines."""
+
 
 def collect(ctx: Context, batch: Batch, _job: Job) -> Batch:
     """Download what the batch left, after its counts were held against ours."""
-    if _counts_differ(batch):
+    if _counts_differ(batch) and batch.parked_from is None:
         why = f"the provider counts {batch.remote_total} requests, the input file has "
         why += f"{batch.requests}: nothing is matched before somebody has looked"
         return _park(ctx, batch, why, "ORC5203")
@@ -73,10 +78,22 @@ def _download(
     ctx: Context, provider: Provider, batch: Batch, kind: str, file_id: str | None
 ) -> Downloaded | None:
     path = ctx.spool.result_path(batch.id, kind)
+    ctx.spool.drop(path)
     if not file_id:
-        ctx.spool.drop(path)
         return None
-    return provider.download(file_id, path, max_bytes=ctx.max_download_bytes)
+    try:
+        return provider.download(file_id, path, max_bytes=ctx.max_download_bytes)
+    except UnavailableError as error:
+        if error.code == _NOT_RESULTS and batch.remote_status == RemoteStatus.FAILED:
+            return _write_down(ctx, path, error.why)
+        raise
+
+
+def _write_down(ctx: Context, path: Path, words: str) -> Downloaded:
+    """Keep the reasons of a failed validation that came as one document, not as lines."""
+    with ctx.spool.writing(path) as file:
+        file.write(words.encode())
+    return Downloaded(sha256=file.sha256, size=file.size)
 
 
 def _park(ctx: Context, batch: Batch, why: str, code: str) -> Batch:

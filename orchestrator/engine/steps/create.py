@@ -20,6 +20,7 @@ from orchestrator.domain.transitions import (
 from orchestrator.domain.windows import parse_hours
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.refusals import reason_of, refused_for_now
+from orchestrator.provider.port import Provider
 
 _MISSES = 5
 """How often a fresh input file may be unknown to the provider before it is uploaded again."""
@@ -47,8 +48,7 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
     except GoneError as error:
         return _input_gone(ctx, batch, error)
     except RejectedError as error:
-        parked = Parked(parked_from=BatchState.CREATING, reason=reason_of(error), code=error.code)
-        return ctx.record(batch, parked)
+        return _rejected(ctx, batch, provider, error)
     except ProviderError as error:
         return refused_for_now(ctx, batch, error)
     return start_following(ctx, batch, remote, spec, Created)
@@ -102,6 +102,18 @@ def when(unix: float | None) -> datetime | None:
 def _deadline(window: str, now: datetime, pace: Pace) -> datetime:
     """Return when we stop believing in the batch: some stay in progress for ever."""
     return now + seconds(parse_hours(window) * 3600 + pace.overdue_seconds)
+
+
+def _rejected(ctx: Context, batch: Batch, provider: Provider, error: RejectedError) -> Batch:
+    """Tell a vanished input file, which some answer like a malformed request, from a real no."""
+    try:
+        provider.file(batch.input_file_id or "")
+    except GoneError as gone:
+        return _input_gone(ctx, batch, gone)
+    except ProviderError:
+        pass  # nothing is known of the file: the provider's no stands
+    parked = Parked(parked_from=BatchState.CREATING, reason=reason_of(error), code=error.code)
+    return ctx.record(batch, parked)
 
 
 def _input_gone(ctx: Context, batch: Batch, error: GoneError) -> Batch:

@@ -147,4 +147,6 @@ class Judge:
 
 def _storable(text: str) -> str:
     """Return `text` as every database takes it: PostgreSQL refuses NUL, UTF-8 lone surrogates."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -9,6 +9,7 @@ line, are given back in the last transaction only: until then they belong to thi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.steps.judge import Chunk, Judge
 from orchestrator.engine.steps.recording import CHUNK, commit, finish
 from orchestrator.engine.steps.validation import read_failed_validation
-from orchestrator.provider.wire_lines import read_line
+from orchestrator.provider.wire_lines import read_id, read_line
 from orchestrator.registry import answers, requests
 from orchestrator.registry.answers import OddRow
 from orchestrator.registry.requests import Member
@@ -104,23 +105,33 @@ def _lines(number: int, file: IO[bytes]) -> Iterator[tuple[Place, bytes]]:
 def _odd_one(
     matcher: Matcher, place: Place, raw: bytes, files: Sequence[IO[bytes] | None]
 ) -> Odd | None:
+    custom_id = read_id(raw)
+    if custom_id is None:
+        answer = read_line(raw)
+        if isinstance(answer, OddLine):
+            return Odd(place, answer.reason)
+        custom_id = answer.custom_id
+    found = matcher.offer(custom_id, place)
+    if not isinstance(found, Place):
+        return found
+    before = _at(files, found)
+    now, then = _succeeded(raw), _succeeded(before)
+    return matcher.settle(
+        custom_id, place, found, same=before == raw, wins=now and not then, succeeded=now
+    )
+
+
+def _succeeded(raw: bytes) -> bool:
     answer = read_line(raw)
-    if isinstance(answer, OddLine):
-        return Odd(place, answer.reason)
-    rival = matcher.rival(answer.custom_id)
-    same = rival is not None and rival.length == place.length and _at(files, rival) == raw
-    return matcher.offer(answer.custom_id, place, succeeded=answer.succeeded, same_as_rival=same)
+    return isinstance(answer, Answer) and answer.succeeded
 
 
 def _at(files: Sequence[IO[bytes] | None], place: Place, cap: int | None = None) -> bytes:
-    """Read a line where it stands, leaving the file where it was."""
+    """Read a line where it stands, past the file's own buffer and position."""
     file = files[place.file]
     assert file is not None  # noqa: S101 - a place is in a file that was read
-    here = file.tell()
-    file.seek(place.offset)
-    raw = file.read(min(place.length, cap) if cap else place.length)
-    file.seek(here)
-    return raw
+    size = min(place.length, cap) if cap else place.length
+    return os.pread(file.fileno(), size, place.offset)
 
 
 def _odd_row(ctx: Context, batch: Batch, odd: Odd, files: Sequence[IO[bytes] | None]) -> OddRow:
@@ -151,14 +162,18 @@ def _record_chunk(
 ) -> Batch:
     """Second pass, one chunk: judge the next members' answers and record them, once."""
     chunk = Chunk()
+    odd: list[OddRow] = []
     for index, place in matcher.places(batch.cursor, CHUNK):
         member = members[index]
-        if place is None:
+        answer = read_line(_at(files, place)) if place else None
+        if place is None or answer is None:
+            judge.silence(chunk, member)
+        elif isinstance(answer, OddLine):
+            odd.append(_odd_row(ctx, batch, Odd(place, answer.reason), files))
             judge.silence(chunk, member)
         else:
-            answer = read_line(_at(files, place))
-            assert isinstance(answer, Answer)  # noqa: S101 - the first pass read this very line
             judge.answer(chunk, member, answer, SOURCES[place.file], place.line)
+    _quarantine(ctx, odd)
     return commit(ctx, batch, chunk)
 
 
