@@ -139,6 +139,7 @@ def upgrade() -> None:
         sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("renewals", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("splits", sa.Integer(), server_default="0", nullable=False),
         sa.Column("remote_id", sa.Text(), nullable=True),
         sa.Column("remote_status", sa.String(length=20), nullable=True),
         sa.Column("remote_word", sa.Text(), nullable=True),

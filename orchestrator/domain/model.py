@@ -121,7 +121,7 @@ class Batch:
     `token` is in the file name and in the metadata; it is new for each upload. `requests` counts
     members, `bytes` measures the input file. `tries` counts what went wrong in a row with the
     current move. `looks` counts empty looks for an unanswered call. `cursor` counts the answers
-    recorded so far.
+    recorded so far. `splits` says how often the batch was halved to come to be.
     """
 
     id: int
@@ -150,6 +150,7 @@ class Batch:
     looks: int = 0
     revoked_at: datetime | None = None
     renewals: int = 0
+    splits: int = 0
     remote_id: str | None = None
     remote_status: str | None = None
     remote_word: str | None = None

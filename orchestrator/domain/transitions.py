@@ -303,6 +303,7 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Uploaded: S.UPLOADED,
         CallRefusedForNow: S.BUILT,
         UploadUnanswered: S.UPLOAD_UNKNOWN,
+        Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
     S.UPLOAD_UNKNOWN: {
@@ -339,7 +340,12 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Parked: S.PARKED,
     },
     S.REMOTE_DONE: {RemoteEnded: S.REMOTE_DONE, Collected: S.COLLECTED, Parked: S.PARKED},
-    S.COLLECTED: {ResultsLost: S.REMOTE_DONE, Reconciled: S.RECONCILED, Parked: S.PARKED},
+    S.COLLECTED: {
+        ResultsLost: S.REMOTE_DONE,
+        Reconciled: S.RECONCILED,
+        Superseded: S.SUPERSEDED,
+        Parked: S.PARKED,
+    },
     S.RECONCILED: {CleanedUp: S.CLOSED},
     S.PARKED: {
         CleanedUp: S.PARKED,

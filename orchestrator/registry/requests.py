@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import RequestState
 from orchestrator.domain.packing import SizedRequest
 from orchestrator.registry.bulk import among, insert_rows
-from orchestrator.registry.tables import payloads, requests
+from orchestrator.registry.tables import jobs, payloads, requests
 
 _SEQ_BITS = 32
 
@@ -192,6 +192,44 @@ def unsend(db: Connection, batch_id: int) -> int:
         .values(state=RequestState.PENDING, rounds=requests.c.rounds - 1)
     )
     return written.rowcount
+
+
+def hand_over(db: Connection, batch_id: int, heir: int, ids: Sequence[int]) -> int:
+    """Let some members of a batch that never ran travel in `heir` instead; return how many."""
+    written = db.execute(
+        update(requests)
+        .where(
+            among(db, requests.c.id, ids),
+            requests.c.batch_id == batch_id,
+            requests.c.state == RequestState.ASSIGNED,
+        )
+        .values(batch_id=heir)
+    )
+    return written.rowcount
+
+
+def sizes(db: Connection, batch_id: int) -> list[SizedRequest]:
+    """Return a batch's members and the bytes of their lines, in source order."""
+    query = (
+        select(requests.c.id, requests.c.size)
+        .where(requests.c.batch_id == batch_id, requests.c.state == RequestState.ASSIGNED)
+        .order_by(requests.c.id)
+    )
+    return [SizedRequest(*row) for row in db.execute(query)]
+
+
+def failed_ids(db: Connection, job_id: int, conditions: Sequence[ColumnElement[bool]]) -> list[int]:
+    """Return the failed and expired requests of a job that meet `conditions`, which may name `jobs`."""
+    query = (
+        select(requests.c.id)
+        .join(jobs, jobs.c.id == requests.c.job_id)
+        .where(
+            requests.c.job_id == job_id,
+            requests.c.state.in_((RequestState.FAILED, RequestState.EXPIRED)),
+            *conditions,
+        )
+    )
+    return list(db.execute(query.order_by(requests.c.id)).scalars())
 
 
 def cancel_pending(db: Connection, job_id: int) -> int:

@@ -178,6 +178,7 @@ batches = Table(
     Column("looks", Integer, nullable=False, server_default="0"),
     Column("revoked_at", Utc),
     Column("renewals", Integer, nullable=False, server_default="0"),
+    Column("splits", Integer, nullable=False, server_default="0"),
     Column("remote_id", Text),
     Column("remote_status", String(20)),
     Column("remote_word", Text),

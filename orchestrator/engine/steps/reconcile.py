@@ -47,13 +47,13 @@ def reconcile(ctx: Context, batch: Batch, job: Job) -> Batch:
     with ExitStack() as stack:
         files = [_open(stack, path) for path in paths]
         matcher = _match(ctx, batch, members, files)
-        if _must_hold(ctx, batch, job, matcher, members):
-            return _hold(ctx, batch)
         judge = Judge(ctx, batch, job)
         while batch.cursor < len(members):
             if ctx.stopping():
                 return batch
             batch = _record_chunk(ctx, batch, members, matcher, files, judge)
+    if _must_hold(ctx, batch, job):
+        return _hold(ctx, batch)
     return finish(ctx, batch, missing=len(members) - matcher.matched)
 
 
@@ -177,14 +177,16 @@ def _record_chunk(
     return commit(ctx, batch, chunk)
 
 
-def _must_hold(
-    ctx: Context, batch: Batch, job: Job, matcher: Matcher, members: Sequence[Member]
-) -> bool:
+def _must_hold(ctx: Context, batch: Batch, job: Job) -> bool:
     """Whether somebody else cancelled the batch and a person is to say what becomes of the rest."""
-    cancelled = batch.remote_status == RemoteStatus.CANCELLED
-    ours = batch.cancel_asked_at is not None or job.state is JobState.CANCELLING
-    hold = ctx.spec_of(job).policy.on_cancelled == "hold" and batch.parked_from is None
-    return cancelled and not ours and hold and matcher.matched < len(members)
+    if batch.remote_status != RemoteStatus.CANCELLED or batch.parked_from is not None:
+        return False
+    if batch.cancel_asked_at is not None or job.state is JobState.CANCELLING:
+        return False
+    if ctx.spec_of(job).policy.on_cancelled != "hold":
+        return False
+    with ctx.registry.read() as db:
+        return bool(requests.sizes(db, batch.id))
 
 
 def _hold(ctx: Context, batch: Batch) -> Batch:

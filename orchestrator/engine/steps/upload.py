@@ -25,9 +25,13 @@ from orchestrator.domain.transitions import (
 )
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.refusals import reason_of, refused_for_now
+from orchestrator.engine.steps.split import may_split, split
 from orchestrator.provider.port import Provider
 
 _LOOKS = 2
+
+_TOO_LARGE = "ORC3209"
+"""The provider layer's word for a file over the provider's limit."""
 
 
 def upload(ctx: Context, batch: Batch, job: Job) -> Batch:
@@ -43,6 +47,8 @@ def upload(ctx: Context, batch: Batch, job: Job) -> Batch:
     except UnansweredError as error:
         return _unanswered(ctx, batch, error.message)
     except RejectedError as error:
+        if error.code == _TOO_LARGE and may_split(batch):
+            return split(ctx, batch, job, error.message)
         return _rejected(ctx, batch, provider, error)
     except ProviderError as error:
         return refused_for_now(ctx, batch, error)

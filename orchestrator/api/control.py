@@ -1,0 +1,262 @@
+"""Steer: pause, resume, cancel, retry. Each is one transaction, idempotent, and leaves events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from orchestrator.domain.errors import GuardError, NotFound
+from orchestrator.domain.filters import Filter
+from orchestrator.domain.model import Batch, BatchState, Gate, Job, JobState, RequestState
+from orchestrator.domain.transitions import (
+    JOB_FINAL,
+    CancelAsked,
+    Event,
+    JobCancelAsked,
+    Paused,
+    ReleasedToCollected,
+    ReleasedToCollecting,
+    ReleasedToLooking,
+    Reopened,
+    Resumed,
+    Superseded,
+)
+from orchestrator.engine.context import Context, read_spec
+from orchestrator.registry import accounts, batches, events, jobs, requests
+from orchestrator.registry.where import record_tests
+
+_UNSENT = frozenset({BatchState.PLANNED, BatchState.BUILT, BatchState.UPLOADED})
+_BEING_SENT = frozenset(
+    {
+        BatchState.UPLOADING,
+        BatchState.UPLOAD_UNKNOWN,
+        BatchState.CREATING,
+        BatchState.CREATE_UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What a command moved. All empty: nothing had to be done."""
+
+    jobs: list[str] = field(default_factory=list)
+    providers: list[str] = field(default_factory=list)
+    batches: list[str] = field(default_factory=list)
+    records: int = 0
+
+
+def pause(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
+    """Send nothing new for these jobs and providers; what is in flight is still collected."""
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        done = Steered()
+        for job in _named(db, names):
+            if job.state is JobState.RUNNING:
+                jobs.move(db, job, Paused(), now=now, actor=ctx.actor)
+                done.jobs.append(job.name)
+        for provider in providers:
+            if not accounts.ensure(db, provider, now).paused:
+                _set_paused(ctx, db, provider, now, paused=True)
+                done.providers.append(provider)
+        return done
+
+    return ctx.registry.write(work)
+
+
+def resume(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
+    """Go on with these jobs and providers; release parked batches; open closed gates."""
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        done = Steered()
+        for job in _named(db, names):
+            if job.state is JobState.PAUSED:
+                jobs.move(db, job, Resumed(), now=now, actor=ctx.actor)
+                done.jobs.append(job.name)
+            for batch in batches.parked(db, job.id):
+                _release(ctx, db, batch, now)
+                done.batches.append(f"{job.name}/{batch.label}")
+            waiting = [batch.id for batch in batches.unfinished(db, job.id)]
+            batches.hurry(db, waiting, now)
+            jobs.set_due(db, job.id, now)
+        for provider in providers:
+            if _open(ctx, db, provider, now):
+                done.providers.append(provider)
+        return done
+
+    return ctx.registry.write(work)
+
+
+def cancel_job(ctx: Context, name: str) -> Steered:
+    """Ask no further; what is finished already is still collected."""
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        (job,) = _named(db, [name])
+        if job.state in JOB_FINAL or job.state is JobState.CANCELLING:
+            return Steered()
+        done = Steered(jobs=[name])
+        job = jobs.move(db, jobs.lock(db, job.id), JobCancelAsked(), now=now, actor=ctx.actor)
+        waiting = requests.cancel_pending(db, job.id)
+        jobs.count(db, job.id, waiting=-waiting, cancelled=waiting)
+        for batch in batches.unfinished(db, job.id):
+            if batch.state is BatchState.LIVE and batch.cancel_asked_at is None:
+                _ask_cancel(ctx, db, batch, now)
+                done.batches.append(f"{name}/{batch.label}")
+        batches.hurry(db, [batch.id for batch in batches.unfinished(db, job.id)], now)
+        return Steered(jobs=done.jobs, batches=done.batches, records=waiting)
+
+    return ctx.registry.write(work)
+
+
+def cancel_batch(ctx: Context, job_name: str, number: int) -> Steered:
+    """Cancel one batch: its finished answers are collected, its other requests are cancelled.
+
+    Raises GuardError for a batch that is being sent at this moment.
+    """
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        (job,) = _named(db, [job_name])
+        batch = batches.find(db, job_id=job.id, number=number)
+        if batch is None:
+            raise NotFound(
+                f"job {job_name} has no batch b{number:02d}", next="orchestrator batches"
+            )
+        label = f"{job_name}/{batch.label}"
+        if batch.state in _BEING_SENT:
+            raise GuardError(
+                f"{label} is being sent right now",
+                code="ORC7007",
+                why=f"it is {batch.state}: whether the provider has it is not settled yet",
+                safe="nothing was changed",
+                next=f"orchestrator explain {label}, and cancel it when it is live",
+            )
+        if batch.state is BatchState.LIVE and batch.cancel_asked_at is None:
+            _ask_cancel(ctx, db, batch, now)
+            return Steered(batches=[label])
+        if batch.state in _UNSENT or (batch.state is BatchState.PARKED and batch.remote_id is None):
+            count = _drop(ctx, db, batch, now)
+            return Steered(batches=[label], records=count)
+        return Steered()
+
+    return ctx.registry.write(work)
+
+
+def retry(
+    ctx: Context, name: str, where: Filter, *, provider: str | None = None, dry_run: bool = False
+) -> Steered:
+    """Reopen failed and expired records of a job, all or those that match; say how many."""
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        (job,) = _named(db, [name])
+        ids = requests.failed_ids(db, job.id, record_tests(where, db.dialect.name))
+        if dry_run or not ids:
+            return Steered(jobs=[name], records=len(ids))
+        if job.state in {JobState.CANCELLING, JobState.CANCELLED}:
+            raise GuardError(
+                f"job {name} is {job.state}; what was cancelled is not asked again",
+                code="ORC7008",
+                safe="nothing was changed",
+                next="submit the records under another name",
+            )
+        job = jobs.move(db, jobs.lock(db, job.id), Reopened(), now=now, actor=ctx.actor)
+        reopened = requests.reopen(db, ids)
+        moved = sum(reopened.values())
+        delta = {word: -count for word, count in reopened.items()}
+        jobs.count(db, job.id, waiting=moved, **delta)
+        if provider is not None and provider != job.provider:
+            _send_elsewhere(ctx, db, job, provider, now)
+        return Steered(jobs=[name], records=moved)
+
+    return ctx.registry.write(work)
+
+
+def _named(db: Connection, names: list[str]) -> list[Job]:
+    found = [jobs.find(db, name) for name in names]
+    for name, job in zip(names, found, strict=True):
+        if job is None:
+            raise NotFound(f'there is no job "{name}"', next="orchestrator jobs")
+    return [job for job in found if job is not None]
+
+
+def _set_paused(
+    ctx: Context, db: Connection, provider: str, now: datetime, *, paused: bool
+) -> None:
+    accounts.change(db, provider, paused=paused)
+    kind = "provider_paused" if paused else "provider_resumed"
+    events.record(db, kind, at=now, actor=ctx.actor, provider=provider)
+
+
+def _open(ctx: Context, db: Connection, provider: str, now: datetime) -> bool:
+    """Lift a pause and a closed gate; the next call is the probe."""
+    account = accounts.ensure(db, provider, now)
+    if account.paused:
+        _set_paused(ctx, db, provider, now, paused=False)
+    if account.gate is not Gate.OPEN:
+        accounts.set_gate(db, account, Gate.OPEN, now=now, actor=ctx.actor)
+    for job in jobs.active(db):
+        if job.provider == provider:
+            batches.hurry(db, [batch.id for batch in batches.unfinished(db, job.id)], now)
+            jobs.set_due(db, job.id, now)
+    accounts.look_by(db, provider, now)
+    return account.paused or account.gate is not Gate.OPEN
+
+
+def _release(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
+    """Let a parked batch go on in the way that its cause allows."""
+    batch = batches.take_over(db, batch)
+    event: Event = Superseded()
+    if batch.parked_from == BatchState.CREATE_UNKNOWN:
+        event = ReleasedToLooking()
+    elif batch.code == "ORC5203":
+        event = ReleasedToCollecting()
+    elif batch.code == "ORC5206":
+        event = ReleasedToCollected()
+    batches.move(db, batch, event, now=now, due_at=now, actor=ctx.actor)
+    if isinstance(event, Superseded):
+        ran = batch.remote_id is not None
+        count = (requests.give_back if ran else requests.unsend)(db, batch.id)
+        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
+
+
+def _ask_cancel(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
+    asked = CancelAsked(cancel_asked_at=now)
+    batches.move(db, batch, asked, now=now, due_at=now, actor=ctx.actor)
+
+
+def _drop(ctx: Context, db: Connection, batch: Batch, now: datetime) -> int:
+    """End a batch that never ran; its members are cancelled with it."""
+    batch = batches.take_over(db, batch)
+    batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
+    members = [member.id for member in requests.members(db, batch.id)]
+    count = requests.close(db, batch.id, members, RequestState.CANCELLED)
+    jobs.count(db, batch.job_id, in_flight=-count, cancelled=count)
+    jobs.set_due(db, batch.job_id, now)
+    return count
+
+
+def _send_elsewhere(ctx: Context, db: Connection, job: Job, provider: str, now: datetime) -> None:
+    """Let what is not sent yet go to another provider, which must know the job's models."""
+    spec = read_spec(job.spec)
+    profile = ctx.providers.profile(provider)
+    known = profile.models.get(spec.model or "")
+    if profile.models_closed and (known is None or not known.batch):
+        raise GuardError(
+            f"{provider} has no batch model {spec.model}",
+            code="ORC7009",
+            why="the requests were rendered for that model",
+            safe="nothing was changed",
+            next="submit the failed records as a new job for the other model",
+        )
+    changed = msgspec.structs.replace(spec, provider=provider)
+    text = msgspec.json.encode(changed).decode()
+    jobs.redirect(db, job.id, provider=provider, spec=text)
+    data = {"from": job.provider, "to": provider}
+    events.record(db, "job_redirected", at=now, actor=ctx.actor, job_id=job.id, data=data)
