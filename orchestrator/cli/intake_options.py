@@ -1,0 +1,354 @@
+"""What `plan` and `submit` share: a job from a job spec, a file or standard input, and flags."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from orchestrator.cli.session import Session
+from orchestrator.domain.errors import (
+    ConfigError,
+    NotFound,
+    SourceError,
+    TemplateError,
+    UsageError,
+)
+from orchestrator.domain.intake import Record
+from orchestrator.domain.spec import JobSpec
+
+STANDARD_INPUT = "-"
+NO_KEY = "ORC2302"
+BAD_NAME = "ORC1302"
+MAX_NAME = 200
+_NO_NAME = re.compile(r"[/\\\s\x00-\x1f\x7f]+")
+_RESERVED = ("all",)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A job as the command line declares it, and what a person should know about how."""
+
+    spec: JobSpec
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add every option that says how records become a job; passed as keywords."""
+    options = (
+        click.option("--key", metavar="COLUMN", help="column that identifies a record; else id"),
+        click.option("--prompt", metavar="TEXT", help="the prompt, with {column} placeholders"),
+        click.option("--template", metavar="FILE", help="the prompt as a file in Jinja syntax"),
+        click.option("--system", metavar="TEXT", help="system message"),
+        click.option("--lines", is_flag=True, help="the source holds ready batch lines"),
+        click.option("--provider", metavar="NAME", help="where it goes"),
+        click.option("--model", metavar="NAME", help="the model it asks"),
+        click.option("--window", metavar="WINDOW", help="completion window, 24h"),
+        click.option(
+            "--set",
+            "settings",
+            metavar="body.X=VALUE",
+            multiple=True,
+            help="a further field of each request body; may be given often",
+        ),
+        click.option("--source-format", metavar="FORMAT", help="jsonl, csv; else by the ending"),
+        click.option(
+            "--limit", type=click.IntRange(min=1), metavar="N", help="the first N records only"
+        ),
+        click.option(
+            "--on-duplicate",
+            type=click.Choice(("error", "suffix", "skip")),
+            help="what a key that comes twice does; else error",
+        ),
+        click.option("--split-models", is_flag=True, help="lines of several models: a file each"),
+        click.option(
+            "--metadata", metavar="K=V", multiple=True, help="tag kept with the job; may repeat"
+        ),
+        click.option("--name", metavar="NAME", help="name of the job; else the spec's or file's"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def declared_job(session: Session, source: str, options: Mapping[str, Any]) -> Iterator[Declared]:
+    """Yield the job that `source` and flags declare; standard input is kept in a file meanwhile.
+
+    Raises NotFound for what is neither a job spec nor a file, and the errors of a wrong flag.
+    """
+    with ExitStack() as stack:
+        notes: list[str] = []
+        if source == STANDARD_INPUT:
+            path, name = stack.enter_context(_kept_input(session))
+            base = _from_file(session, path, options, name)
+        elif source in session.configuration.settings.jobs:
+            base = _from_spec(session, source)
+        else:
+            path = session.world.cwd / source
+            _refuse_if_nothing(session, source, path)
+            base = _from_file(session, path, options, job_name(path.stem))
+        spec = _laid_over(session, base, options)
+        if source in session.configuration.settings.jobs:
+            if (session.world.cwd / source).is_file():
+                notes.append(f"{source} is the job spec; the file of that name is ./{source}")
+        else:
+            spec = _recognised(spec, notes)
+        yield Declared(check_name(spec), tuple(notes))
+
+
+def check_name(spec: JobSpec) -> JobSpec:
+    """Return `spec` if its job can be named so. Raises UsageError (ORC1302)."""
+    name = spec.name
+    why = ""
+    if not name or len(name) > MAX_NAME:
+        why = f"it has {len(name)} characters; 1 to {MAX_NAME} are allowed"
+    elif _NO_NAME.search(name) or not name.isprintable():
+        why = "it holds a slash, a blank or a control character; JOB/b07 names a batch"
+    elif name in _RESERVED or name.startswith(("@", "provider:", "-")):
+        why = "other commands read it as something else"
+    if why:
+        raise UsageError(
+            f'a job can\'t be named "{name[:80]}"',
+            code=BAD_NAME,
+            why=why,
+            next=f"--name {job_name(name)[:MAX_NAME]}",
+        )
+    return spec
+
+
+def job_name(text: str) -> str:
+    """Return the legal job name nearest to `text`."""
+    name = _NO_NAME.sub("-", text).strip("-@") or "job"
+    return f"{name}-1" if name in _RESERVED else name
+
+
+def _refuse_if_nothing(session: Session, source: str, path: Path) -> None:
+    """Say what `source` may have meant, unless it is a file."""
+    if path.exists():
+        return
+    if "." in source or "/" in source:
+        raise NotFound(
+            f"there is no file {source}",
+            code="ORC2002",
+            where=str(path),
+            next="check the path of the source",
+        )
+    session.configuration.job(source)
+
+
+def _from_spec(session: Session, name: str) -> JobSpec:
+    from orchestrator.settings import job_spec  # noqa: PLC0415 - help needs none of it
+
+    return job_spec(session.configuration, name)
+
+
+def _from_file(session: Session, path: Path, options: Mapping[str, Any], name: str) -> JobSpec:
+    from orchestrator.settings import policy  # noqa: PLC0415 - help needs none of it
+
+    configuration = session.configuration
+    defaults = configuration.settings.defaults
+    return JobSpec(
+        name=name,
+        source=str(path),
+        provider=_provider(session, options),
+        model=defaults.model,
+        window=defaults.window,
+        policy=policy(configuration),
+    )
+
+
+def _provider(session: Session, options: Mapping[str, Any]) -> str:
+    asked = options["provider"] or session.configuration.default_provider()
+    if asked is None:
+        raise ConfigError(
+            "nothing says where the job goes",
+            code="ORC1110",
+            why="no provider is given, and there is not exactly one to choose",
+            next="--provider kimi, or set defaults.provider; to try things out: --provider sandbox",
+        )
+    return session.configuration.provider(asked).name
+
+
+_SAME_NAME = (
+    "key",
+    "prompt",
+    "system",
+    "model",
+    "window",
+    "source_format",
+    "limit",
+    "on_duplicate",
+    "name",
+)
+
+
+def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> JobSpec:
+    """Return `base` with what the flags say."""
+    changes: dict[str, Any] = {
+        name: options[name] for name in _SAME_NAME if options[name] is not None
+    }
+    if options["provider"]:
+        changes["provider"] = session.configuration.provider(options["provider"]).name
+    if options["template"]:
+        changes["template"] = _template(session.world.cwd / options["template"])
+    given = [name for name in ("prompt", "template", "lines") if options[name]]
+    if given:
+        # What a flag says replaces the spec's own way of making requests.
+        others = {"prompt": None, "template": None, "lines": False}
+        changes = {**{n: v for n, v in others.items() if n not in given}, **changes}
+    if options["lines"]:
+        changes["lines"] = True
+    if options["split_models"]:
+        changes["split_models"] = True
+    if options["settings"]:
+        changes["body"] = _body(base.body, options["settings"])
+    if options["metadata"]:
+        changes["metadata"] = {**base.metadata, **_pairs(options["metadata"])}
+    return msgspec.structs.replace(base, **changes)
+
+
+def _template(path: Path) -> str:
+    from orchestrator.settings.job_specs import MAX_TEMPLATE_BYTES  # noqa: PLC0415 - as above
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TEMPLATE_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except OSError as exc:
+        raise _bad_template(path, exc.strerror or type(exc).__name__) from None
+    except UnicodeDecodeError:
+        raise _bad_template(path, "it is not UTF-8 text") from None
+    if len(content) > MAX_TEMPLATE_BYTES:
+        raise _bad_template(path, f"it is longer than {MAX_TEMPLATE_BYTES:,} bytes")
+    return text
+
+
+def _bad_template(path: Path, why: str) -> TemplateError:
+    return TemplateError(
+        "the template can't be read",
+        code="ORC2103",
+        where=str(path),
+        why=why,
+        next="check the path given with --template",
+    )
+
+
+def _body(base: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(json.dumps(dict(base)))
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        parts = name.split(".")
+        if not equals or len(parts) < 2 or parts[0] != "body" or not all(parts):
+            raise UsageError(
+                f"--set {setting[:80]} is not of the form body.NAME=VALUE",
+                next="--set body.max_tokens=64",
+            )
+        *path, last = parts[1:]
+        inner = body
+        for part in path:
+            below = inner.setdefault(part, {})
+            if not isinstance(below, dict):
+                raise UsageError(
+                    f"--set {name}: body.{part} is a value, not a table",
+                    next=f"--set body.{part}=VALUE",
+                )
+            inner = below
+        inner[last] = _value(text)
+    return body
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return JSON where `text` is JSON, else the text itself: `64`, `true`, `[1]`, `high`."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return text
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(
+                f"--metadata {pair[:80]} is not of the form NAME=VALUE",
+                next="--metadata team=support",
+            )
+        pairs[name] = value
+    return pairs
+
+
+def _recognised(spec: JobSpec, notes: list[str]) -> JobSpec:
+    """Return `spec` with what the first record shows: ready batch lines, or a key column."""
+    from orchestrator.sources.registry import open_source  # noqa: PLC0415 - help needs none of it
+
+    source = open_source(spec.source, spec.source_format)
+    made = spec.lines or spec.prompt is not None or spec.template is not None
+    first = next((row for row in source.records() if isinstance(row, Record)), None)
+    if not made and first is not None and {"custom_id", "body"} <= first.data.keys():
+        notes.append("the source holds ready batch lines: they are sent as they stand")
+        return msgspec.structs.replace(spec, lines=True)
+    if spec.lines or first is None:
+        return spec
+    columns = source.columns()
+    if spec.key in columns:
+        return spec
+    if spec.key is None and "id" in columns:
+        return msgspec.structs.replace(spec, key="id")
+    near = difflib.get_close_matches(spec.key or "", columns, n=1)
+    raise SourceError(
+        f'there is no column "{spec.key[:80]}"' + (f', did you mean "{near[0]}"?' if near else "")
+        if spec.key is not None
+        else "nothing says which column identifies a record",
+        code=NO_KEY,
+        where=spec.source,
+        why=f"the columns are {_listed(columns)}",
+        safe="nothing was registered, nothing was sent",
+        next=f"--key {shlex.quote((near or columns or ['COLUMN'])[0])}",
+    )
+
+
+def _listed(columns: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(name[:40] for name in columns[:most])
+    return f"{shown} and {len(columns) - most:,} more" if len(columns) > most else shown
+
+
+@contextmanager
+def _kept_input(session: Session) -> Iterator[tuple[Path, str]]:
+    """Keep standard input in a file of its own for as long as it is read, and name a job by it."""
+    from orchestrator.sources.files import spool_stream  # noqa: PLC0415 - help needs none of it
+    from orchestrator.spool import digest  # noqa: PLC0415
+
+    stdin = session.world.stdin
+    if session.console.interactive:
+        raise UsageError(
+            "standard input is a terminal: there are no records to read",
+            next="cat records.jsonl | orchestrator submit - --prompt TEXT",
+        )
+    parent = session.configuration.spool_directory
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="stdin-", dir=parent) as folder:
+        path = Path(folder) / "stdin"
+        if hasattr(stdin, "buffer"):
+            spool_stream(stdin.buffer, path)
+        else:
+            path.write_text(stdin.read(), encoding="utf-8")
+        named = path.rename(path.with_suffix(_ending(path)))
+        yield named, f"stdin-{digest(named).sha256[:8]}"
+
+
+def _ending(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return ".jsonl" if head.startswith(b"{") or not head else ".csv"

@@ -1,0 +1,291 @@
+"""`orchestrator plan`: what a job would be, before anything is sent."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from orchestrator.cli import human
+from orchestrator.cli.command import command
+from orchestrator.cli.intake_options import STANDARD_INPUT, declared_job, intake_options
+from orchestrator.cli.output import Console
+from orchestrator.cli.session import Session
+from orchestrator.domain import cost
+from orchestrator.domain.errors import SinkError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.api import Plan
+    from orchestrator.domain.intake import Request
+
+_LABEL = 11
+_FIRST = 23
+_FILES_NAMED = 3
+_SHOWN_BODY = 4_000
+
+
+@command(
+    examples=(
+        'orchestrator plan reviews.csv --key id --prompt "Positive? One word: {text}"',
+        "orchestrator plan reviews --show 2",
+        "orchestrator plan reviews -o plan.json",
+    )
+)
+@click.argument("source", metavar="SPEC|FILE|-")
+@intake_options
+@click.option(
+    "--show", type=click.IntRange(min=0), default=0, metavar="N", help="render N requests"
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="keep the plan as a contract for submit --plan"
+)
+@click.pass_obj
+def plan(session: Session, /, source: str, show: int, output: str | None, **options: Any) -> None:  # noqa: ANN401 - the shared options, read by name
+    """Show what a job would be: rows, requests, batches, tokens, cost. Sends and stores nothing.
+
+    SOURCE is a job spec of the configuration, a JSONL or CSV file, or - for standard input.
+    """
+    from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.provider.profiles import load_profile  # noqa: PLC0415
+
+    if output and source == STANDARD_INPUT:
+        raise UsageError(
+            "a plan of standard input can't be kept: its records are gone afterwards",
+            next="write them to a file, then: orchestrator plan FILE -o plan.json",
+        )
+    with declared_job(session, source, options) as declared:
+        for note in declared.notes:
+            session.console.note(note)
+        spec = declared.spec
+        profile = load_profile(session.configuration.provider(spec.provider).profile)
+        with tempfile.TemporaryDirectory(prefix="orchestrator-plan-") as folder:
+            made = api.plan(spec, profile, workdir=Path(folder), show=show)
+        if output:
+            _keep(session.world.cwd / output, made)
+        shown_as = _shown_path(session, source)
+        typed = _typed(session, source, options, output)
+        data = _data(made, typed, output)
+        session.console.document(
+            "plan", data, lambda console: _say(console, made, shown_as, typed, output)
+        )
+
+
+def _keep(path: Path, made: Plan) -> None:
+    text = msgspec.json.format(msgspec.json.encode(made.contract), indent=2) + b"\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(text)
+        temporary.replace(path)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise SinkError(
+            f"{path} can't be written",
+            code="ORC6002",
+            why=(exc.strerror or type(exc).__name__).lower(),
+            next="name a file in a folder that you may write to",
+        ) from None
+
+
+def _shown_path(session: Session, source: str) -> str:
+    if source in session.configuration.settings.jobs:
+        declared = session.configuration.job(source).source.file
+        cwd = session.world.cwd
+        return str(declared.relative_to(cwd) if declared.is_relative_to(cwd) else declared)
+    return "standard input" if source == STANDARD_INPUT else source
+
+
+def _typed(session: Session, source: str, options: dict[str, Any], output: str | None) -> str:
+    """Return the submit command that does what was planned."""
+    if output:
+        return f"orchestrator submit --plan {shlex.quote(output)}"
+    words = ["orchestrator"]
+    words += ["--config", str(session.config_file)] if session.config_file else []
+    words += ["--env", session.env] if session.env else []
+    words += ["submit", source]
+    for name, value in options.items():
+        flag = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, tuple):
+            words += [word for one in value for word in (flag, str(one))]
+        elif value not in (None, False):
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
+    spec, scan = made.spec, made.scan
+    return {
+        "job": spec.name,
+        "source": {
+            "path": spec.source,
+            "sha256": scan.source_digest,
+            "rows": scan.rows,
+            "blank": scan.blank_rows,
+            "key": _key(made),
+            "repeated": scan.repeated,
+            "skipped": scan.skipped,
+        },
+        "provider": spec.provider,
+        "models": [stats.model for stats in scan.models],
+        "window": spec.window,
+        "requests": scan.requests,
+        "identical": scan.identical,
+        "bytes": scan.bytes,
+        "batches": {
+            "files": scan.files_total,
+            "listed": [
+                {"model": file.model or None, "requests": file.requests, "bytes": file.bytes}
+                for file in scan.files
+            ],
+            "max_file_bytes": made.profile.limits.max_file_bytes,
+            "max_files": made.profile.limits.files,
+        },
+        "tokens": {"in": made.tokens_in, "out_max": made.tokens_out},
+        "cost": made.cost,
+        "online_cost": made.online_cost,
+        "finish": None,
+        "contract": output,
+        "submit": typed,
+        "samples": [_sample(request) for request in made.samples],
+    }
+
+
+def _sample(request: Request) -> dict[str, object]:
+    body = msgspec.json.decode(request.body)
+    return {
+        "position": request.position,
+        "key": request.key,
+        "custom_id": request.custom_id,
+        "bytes": request.size,
+        "tokens_in": _tokens(body),
+        "body": body,
+    }
+
+
+def _tokens(body: Any) -> int:  # noqa: ANN401 - any JSON value
+    messages = body.get("messages") if isinstance(body, dict) else None
+    return -(-cost.message_quarters(messages) // 4)
+
+
+def _key(made: Plan) -> str | None:
+    return "custom_id" if made.spec.lines else made.spec.key
+
+
+def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | None) -> None:
+    width = min(console.width, 100) if console.tty else 100
+    title = f'plan for job "{made.spec.name}"'
+    console.say(f"{title:<61} nothing has been sent")
+    for label, first, second in _lines(made, shown_as):
+        head = f"{label:<{_LABEL}}{first}"
+        if second:
+            head = f"{label:<{_LABEL}}{first + '  ':<{_FIRST}}{second}"
+        console.say(human.fit(head, width, unicode=console.unicode) if console.tty else head)
+    console.say(f"{'submit':<{_LABEL}}{typed}")
+    if output:
+        console.note(f"kept as {output}: submit --plan refuses if the source has changed since")
+    for request in made.samples:
+        _show(console, request)
+
+
+def _lines(made: Plan, shown_as: str) -> list[tuple[str, str, str]]:
+    scan = made.scan
+    identical = f"{scan.identical:,} have a prompt identical to another" if scan.identical else ""
+    return [
+        ("source", shown_as, _source(made)),
+        ("requests", f"{scan.requests:,}", identical),
+        ("batches", *_batches(made)),
+        ("tokens", _tokens_line(made), ""),
+        ("finish", _finish(made), ""),
+        ("cost", *_cost(made)),
+    ]
+
+
+def _source(made: Plan) -> str:
+    scan = made.scan
+    rows = human.plural(scan.rows, "row")
+    if _key(made) is None:
+        return f"{rows}, known by their line numbers, {scan.blank_rows:,} blank"
+    unique = "unique"
+    if scan.repeated:
+        does = "left out" if made.spec.on_duplicate == "skip" else "numbered"
+        unique = f"repeated {scan.repeated:,} times, these are {does}"
+    return f'{rows}, key "{_key(made)}" {unique}, {scan.blank_rows:,} blank'
+
+
+def _batches(made: Plan) -> tuple[str, str]:
+    scan, limits = made.scan, made.profile.limits
+    sizes = [f"{file.requests:,}" for file in scan.files[:_FILES_NAMED]]
+    if scan.files_total > len(sizes):
+        sizes.append("...")
+    bounds = [f"{human.size(limits.max_file_bytes)} a file"]
+    bounds += [f"{limits.files:,} files"] if limits.files else []
+    files = f"{human.plural(scan.files_total, 'file')}, {human.size(scan.bytes)}"
+    return files, f"{' + '.join(sizes)} lines   limits: {', '.join(bounds)}"
+
+
+def _tokens_line(made: Plan) -> str:
+    tokens_in = f"about {human.short(made.tokens_in)} in"
+    if made.tokens_out is None:
+        return f"{tokens_in}, out unknown (no max_tokens in the request)"
+    return f"{tokens_in}, up to {human.short(made.tokens_out)} out"
+
+
+def _finish(made: Plan) -> str:
+    ends = f"the window ends {made.spec.window} after creation"
+    return f"unknown: no history with this model yet; {ends}"
+
+
+def _cost(made: Plan) -> tuple[str, str]:
+    if made.cost is not None:
+        return f"up to {_money(made.cost)}", _saving(made)
+    for_input = _input_cost(made)
+    if for_input is None:
+        return f"unknown: no price of {_models(made)} in the profile", ""
+    return f"at least {_money(for_input)}", "for the input alone; the answers have no bound"
+
+
+def _saving(made: Plan) -> str:
+    if made.cost is None or made.online_cost is None or not made.online_cost.amount:
+        return ""
+    saved = made.online_cost - made.cost
+    share = int(Decimal(100) * saved.amount / made.online_cost.amount)
+    return f"online price {_money(made.online_cost)}, you save {_money(saved)} ({share} %)"
+
+
+def _input_cost(made: Plan) -> cost.Money | None:
+    """Return what the prompts alone cost; None if a price is not known."""
+    total: cost.Money | None = None
+    for stats in made.scan.models:
+        facts = made.profile.models.get(stats.model)
+        part = cost.estimate(stats.tokens_in, 0, facts.price if facts else None)
+        if part is None:
+            return None
+        total = part if total is None else total + part
+    return total
+
+
+def _models(made: Plan) -> str:
+    return ", ".join(human.samples([stats.model for stats in made.scan.models]))
+
+
+def _money(amount: cost.Money) -> str:
+    return human.money(amount.amount, amount.currency)
+
+
+def _show(console: Console, request: Request) -> None:
+    sample = _sample(request)
+    tokens, octets = sample["tokens_in"], human.size(request.size)
+    console.say()
+    console.say(f"line {request.position:,}  {request.custom_id}  about {tokens} tokens, {octets}")
+    text = msgspec.json.format(msgspec.json.encode(sample["body"]), indent=2).decode()
+    if len(text) > _SHOWN_BODY:
+        text = f"{text[:_SHOWN_BODY]}\n... {len(text) - _SHOWN_BODY:,} characters more (--json)"
+    for line in text.splitlines():
+        console.say(f"  {human.plain(line)}")

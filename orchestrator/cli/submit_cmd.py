@@ -1,0 +1,167 @@
+"""`orchestrator submit`: register a job; the daemon does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from orchestrator.cli import human
+from orchestrator.cli.command import command
+from orchestrator.cli.intake_options import (
+    STANDARD_INPUT,
+    Declared,
+    check_name,
+    declared_job,
+    intake_options,
+)
+from orchestrator.cli.session import Session
+from orchestrator.cli.terminal import is_tty
+from orchestrator.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.api import Contract, Submitted
+    from orchestrator.app import App
+
+_PROGRESS_FROM = 20_000
+"""Records from which on registering takes long enough to show how far it is."""
+
+
+@command(
+    examples=(
+        'orchestrator submit reviews.csv --key id --prompt "Positive? One word: {text}"',
+        "orchestrator submit reviews --watch",
+        "orchestrator submit --plan plan.json",
+        "orchestrator submit - --template tag.j2 --name tags < records.jsonl",
+    )
+)
+@click.argument("source", metavar="SPEC|FILE|-", required=False)
+@click.option("--plan", "plan_file", metavar="FILE", help="submit what plan -o kept, or refuse")
+@intake_options
+@click.option("--watch", is_flag=True, help="follow the job to its end")
+@click.pass_obj
+def submit(
+    session: Session,
+    /,
+    source: str | None,
+    plan_file: str | None,
+    watch: bool,
+    **options: Any,  # noqa: ANN401 - the shared options, read by name
+) -> int:
+    """Register a job. Returns once it is committed; a daemon, tick or watch does the work.
+
+    SOURCE is a job spec of the configuration, a JSONL or CSV file, or - for standard input. The
+    same name and content again is the same job; a submission that was cut off goes on where it
+    stopped. In a pipe stdout is the job's name.
+    """
+    from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.app import App  # noqa: PLC0415
+
+    if (source is None) == (plan_file is None):
+        raise UsageError(
+            "submit takes a job spec, a file, - or --plan FILE: one of them",
+            next="orchestrator submit FILE --key COLUMN --prompt TEXT",
+        )
+    contract = None
+    if plan_file is not None:
+        contract = api.read_contract(session.world.cwd / plan_file)
+        chosen = nullcontext(_as_planned(contract, options))
+    else:
+        chosen = declared_job(session, source or STANDARD_INPUT, options)  # type: ignore[assignment]  # both yield Declared
+    with chosen as declared, App(session.configuration) as app:
+        for note in declared.notes:
+            session.console.note(note)
+        submitted = api.submit(
+            app.context(),
+            declared.spec,
+            actor=app.actor,
+            contract=contract,
+            on_progress=_progress(session),
+        )
+        _tell(session, app, submitted, alone=not watch)
+    return _follow(session, submitted.job.name) if watch else 0
+
+
+def _as_planned(contract: Contract, options: dict[str, Any]) -> Declared:
+    """Return the contract's job; only its name may be another."""
+    given = [name for name, value in options.items() if name != "name" and value]
+    if given:
+        flag = "set" if given[0] == "settings" else given[0].replace("_", "-")
+        raise UsageError(
+            f"--{flag} would change what was planned",
+            why="a plan file holds every setting of its job; only --name may be given beside it",
+            next=f"orchestrator plan ... --{flag} ... -o FILE",
+        )
+    name = options["name"] or contract.spec.name
+    return Declared(check_name(msgspec.structs.replace(contract.spec, name=name)))
+
+
+def _progress(session: Session) -> Callable[[int, int], None]:
+    """Return what shows how many records are registered: on a terminal, for long ones only."""
+    stream = session.world.stderr
+    if not is_tty(stream) or session.output.quiet:
+        return lambda _done, _all: None
+
+    def show(done: int, whole: int) -> None:
+        if whole >= _PROGRESS_FROM:
+            share = human.percent(done, whole)
+            stream.write(f"\rregistered {done:,} of {whole:,} records  {share}\x1b[K")
+            if done >= whole:
+                stream.write("\r\x1b[K")
+            stream.flush()
+
+    return show
+
+
+def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> None:
+    job = submitted.job
+    status = "submitted"
+    if submitted.already:
+        status = "already_submitted"
+    elif submitted.resumed:
+        status = "resumed"
+    following = f"orchestrator watch {job.name}"
+    data = {
+        "job": job.name,
+        "status": status,
+        "state": job.state,
+        "provider": job.provider,
+        "records": job.books.records,
+        "skipped": submitted.skipped,
+        "digest": job.digest,
+        "next": following,
+    }
+    text = _SAYS[status].format(
+        name=job.name, records=human.plural(job.books.records, "record"), to=job.provider
+    )
+    if submitted.skipped:
+        text += f", {submitted.skipped:,} with a repeated key left out"
+    session.console.result("submit", f"{text}\nnext: {following}", data, piped=job.name)
+    if alone and not somebody_works(app):
+        session.console.note(
+            "nobody is at work on this registry: start orchestrator daemon, "
+            "or let watch do the work while it runs"
+        )
+
+
+_SAYS = {
+    "submitted": "submitted {name}: {records}, to {to}; nothing has been sent yet",
+    "already_submitted": "already submitted: {name} has the same {records} and settings",
+    "resumed": "submitted {name}: {records}, to {to}; went on where it had stopped",
+}
+
+
+def somebody_works(app: App) -> bool:
+    """Whether a daemon or a watch is at work on this registry."""
+    from orchestrator.service.following import alive  # noqa: PLC0415 - as above
+
+    return alive(app)
+
+
+def _follow(session: Session, name: str) -> int:
+    from orchestrator.cli.watch_cmd import follow_jobs  # noqa: PLC0415 - only --watch needs it
+
+    return follow_jobs(session, (name,))
