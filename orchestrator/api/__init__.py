@@ -11,7 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.api.control import (
+        Steered,
+        cancel_batch,
+        cancel_job,
+        cost_of,
+        pause,
+        resume,
+        retry,
+        steerable,
+    )
     from orchestrator.api.lookup import find_batch, find_job, find_record
+    from orchestrator.api.needs import NeedsYou, needs_you
     from orchestrator.api.submission import (
         Contract,
         Plan,
@@ -20,29 +31,62 @@ if TYPE_CHECKING:
         read_contract,
         submit,
     )
+    from orchestrator.api.views import BatchView, Fleet, JobView, batch_view, fleet, job_view
 
 _HOMES = {
+    "BatchView": "views",
     "Contract": "submission",
+    "Fleet": "views",
+    "JobView": "views",
+    "NeedsYou": "needs",
     "Plan": "submission",
+    "Steered": "control",
     "Submitted": "submission",
+    "batch_view": "views",
+    "cancel_batch": "control",
+    "cancel_job": "control",
+    "cost_of": "control",
     "find_batch": "lookup",
     "find_job": "lookup",
     "find_record": "lookup",
+    "fleet": "views",
+    "job_view": "views",
+    "needs_you": "needs",
+    "pause": "control",
     "plan": "submission",
     "read_contract": "submission",
+    "resume": "control",
+    "retry": "control",
+    "steerable": "control",
     "submit": "submission",
 }
 """Where each public name lives, below this package."""
 
 __all__ = [
+    "BatchView",
     "Contract",
+    "Fleet",
+    "JobView",
+    "NeedsYou",
     "Plan",
+    "Steered",
     "Submitted",
+    "batch_view",
+    "cancel_batch",
+    "cancel_job",
+    "cost_of",
     "find_batch",
     "find_job",
     "find_record",
+    "fleet",
+    "job_view",
+    "needs_you",
+    "pause",
     "plan",
     "read_contract",
+    "resume",
+    "retry",
+    "steerable",
     "submit",
 ]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection
 
+from orchestrator.domain.cost import Money, estimate
 from orchestrator.domain.errors import GuardError, NotFound
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Batch, BatchState, Gate, Job, JobState, RequestState
@@ -24,8 +26,9 @@ from orchestrator.domain.transitions import (
     Resumed,
     Superseded,
 )
-from orchestrator.engine.context import Context, read_spec
+from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.registry import accounts, batches, events, jobs, requests
+from orchestrator.registry.session import Registry
 from orchestrator.registry.where import record_tests
 
 _UNSENT = frozenset({BatchState.PLANNED, BatchState.BUILT, BatchState.UPLOADED})
@@ -49,7 +52,31 @@ class Steered:
     records: int = 0
 
 
-def pause(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
+class _Rehearsed(Exception):
+    """Ends a rehearsal: what was moved is rolled back."""
+
+    def __init__(self, done: Steered) -> None:
+        super().__init__()
+        self.done = done
+
+
+def _run(ctx: Context, work: Callable[[Connection], Steered], *, dry_run: bool) -> Steered:
+    """Do `work` in one transaction; a dry run does it all the same, and rolls it back."""
+    if not dry_run:
+        return ctx.registry.write(work)
+
+    def rehearse(db: Connection) -> Steered:
+        raise _Rehearsed(work(db))
+
+    try:
+        return ctx.registry.write(rehearse)
+    except _Rehearsed as rehearsed:
+        return rehearsed.done
+
+
+def pause(
+    ctx: Context, *, names: list[str], providers: list[str], dry_run: bool = False
+) -> Steered:
     """Send nothing new for these jobs and providers; what is in flight is still collected."""
     now = ctx.now()
 
@@ -65,10 +92,12 @@ def pause(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
                 done.providers.append(provider)
         return done
 
-    return ctx.registry.write(work)
+    return _run(ctx, work, dry_run=dry_run)
 
 
-def resume(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
+def resume(
+    ctx: Context, *, names: list[str], providers: list[str], dry_run: bool = False
+) -> Steered:
     """Go on with these jobs and providers; release parked batches; open closed gates."""
     now = ctx.now()
 
@@ -89,10 +118,10 @@ def resume(ctx: Context, *, names: list[str], providers: list[str]) -> Steered:
                 done.providers.append(provider)
         return done
 
-    return ctx.registry.write(work)
+    return _run(ctx, work, dry_run=dry_run)
 
 
-def cancel_job(ctx: Context, name: str) -> Steered:
+def cancel_job(ctx: Context, name: str, *, dry_run: bool = False) -> Steered:
     """Ask no further; what is finished already is still collected."""
     now = ctx.now()
 
@@ -111,10 +140,10 @@ def cancel_job(ctx: Context, name: str) -> Steered:
         batches.hurry(db, [batch.id for batch in batches.unfinished(db, job.id)], now)
         return Steered(jobs=done.jobs, batches=done.batches, records=waiting)
 
-    return ctx.registry.write(work)
+    return _run(ctx, work, dry_run=dry_run)
 
 
-def cancel_batch(ctx: Context, job_name: str, number: int) -> Steered:
+def cancel_batch(ctx: Context, job_name: str, number: int, *, dry_run: bool = False) -> Steered:
     """Cancel one batch: its finished answers are collected, its other requests are cancelled.
 
     Raises GuardError for a batch that is being sent at this moment.
@@ -145,7 +174,7 @@ def cancel_batch(ctx: Context, job_name: str, number: int) -> Steered:
             return Steered(batches=[label], records=count)
         return Steered()
 
-    return ctx.registry.write(work)
+    return _run(ctx, work, dry_run=dry_run)
 
 
 def retry(
@@ -157,7 +186,7 @@ def retry(
     def work(db: Connection) -> Steered:
         (job,) = _named(db, [name])
         ids = requests.failed_ids(db, job.id, record_tests(where, db.dialect.name))
-        if dry_run or not ids:
+        if not ids:
             return Steered(jobs=[name], records=len(ids))
         if job.state in {JobState.CANCELLING, JobState.CANCELLED}:
             raise GuardError(
@@ -175,7 +204,29 @@ def retry(
             _send_elsewhere(ctx, db, job, provider, now)
         return Steered(jobs=[name], records=moved)
 
-    return ctx.registry.write(work)
+    return _run(ctx, work, dry_run=dry_run)
+
+
+def steerable(registry: Registry) -> tuple[list[str], list[str]]:
+    """Return the jobs that have not ended and the providers that were ever used, by name."""
+    with registry.read() as db:
+        names = [job.name for job in jobs.active(db) if job.state is not JobState.REGISTERING]
+        return names, [account.provider for account in accounts.everyone(db)]
+
+
+def cost_of(registry: Registry, providers: Providers, name: str, records: int) -> Money | None:
+    """Estimate what `records` of a job cost, at what its recorded ones have used so far.
+
+    None where the price is unknown, or nothing was recorded yet.
+    """
+    with registry.read() as db:
+        (job,) = _named(db, [name])
+    spec = read_spec(job.spec)
+    model = providers.profile(job.provider).models.get(spec.model or "")
+    if model is None or not job.books.recorded or not job.tokens_in:
+        return None
+    share = records / job.books.recorded
+    return estimate(int(job.tokens_in * share), int(job.tokens_out * share), model.price)
 
 
 def _named(db: Connection, names: list[str]) -> list[Job]:

@@ -21,6 +21,66 @@ class Entry:
 
 COMMANDS: tuple[Entry, ...] = (
     Entry(
+        "demo",
+        "orchestrator.cli.demo_cmd:demo",
+        "daily path",
+        "300 real records through the sandbox, faults on; costs nothing",
+    ),
+    Entry(
+        "plan",
+        "orchestrator.cli.plan_cmd:plan",
+        "daily path",
+        "show what a job would be: rows, batches, tokens, cost; sends nothing",
+    ),
+    Entry(
+        "submit",
+        "orchestrator.cli.submit_cmd:submit",
+        "daily path",
+        "register a job; again with the same content is the same job",
+    ),
+    Entry(
+        "watch",
+        "orchestrator.cli.watch_cmd:watch",
+        "daily path",
+        "follow jobs to their end; does the work itself when no daemon is alive",
+    ),
+    Entry(
+        "tick",
+        "orchestrator.cli.tick_cmd:tick",
+        "daily path",
+        "do everything that is due, once",
+    ),
+    Entry(
+        "daemon",
+        "orchestrator.cli.daemon_cmd:daemon",
+        "daily path",
+        "do whatever is due, for ever",
+    ),
+    Entry(
+        "retry",
+        "orchestrator.cli.control_cmds:retry",
+        "mend",
+        "ask failed and expired records again, all or those that match",
+    ),
+    Entry(
+        "pause",
+        "orchestrator.cli.control_cmds:pause",
+        "mend",
+        "send nothing new; what is in flight is still collected",
+    ),
+    Entry(
+        "resume",
+        "orchestrator.cli.control_cmds:resume",
+        "mend",
+        "go on: end a pause, open a closed gate, release parked batches",
+    ),
+    Entry(
+        "cancel",
+        "orchestrator.cli.control_cmds:cancel",
+        "mend",
+        "ask no further; finished answers are still collected",
+    ),
+    Entry(
         "init",
         "orchestrator.cli.init_cmd:init",
         "set up",
@@ -31,6 +91,30 @@ COMMANDS: tuple[Entry, ...] = (
         "orchestrator.cli.config_cmds:config",
         "set up",
         "check, show and explain the configuration",
+    ),
+    Entry(
+        "doctor",
+        "orchestrator.cli.doctor_cmd:doctor",
+        "set up",
+        "check registry, disk, key, clock and provider, one line each",
+    ),
+    Entry(
+        "db",
+        "orchestrator.cli.db_cmd:db",
+        "set up",
+        "migrate, check and back up the registry",
+    ),
+    Entry(
+        "sandbox",
+        "orchestrator.cli.sandbox_cmd:sandbox",
+        "set up",
+        "serve the provider simulator",
+    ),
+    Entry(
+        "health",
+        "orchestrator.cli.health_cmd:health",
+        "set up",
+        "probe for containers: 0 or 69",
     ),
     Entry(
         "completion",

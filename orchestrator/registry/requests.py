@@ -219,7 +219,7 @@ def sizes(db: Connection, batch_id: int) -> list[SizedRequest]:
 
 
 def failed_ids(db: Connection, job_id: int, conditions: Sequence[ColumnElement[bool]]) -> list[int]:
-    """Return the failed and expired requests of a job that meet `conditions`, which may name `jobs`."""
+    """Return the failed and expired requests of a job that meet `conditions`."""
     query = (
         select(requests.c.id)
         .join(jobs, jobs.c.id == requests.c.job_id)
