@@ -1,0 +1,138 @@
+"""What needs a person: the only list that may call somebody. Empty is the usual answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from orchestrator.domain.model import Account, Batch, Gate, Job, JobState
+from orchestrator.registry import accounts, jobs, reports
+from orchestrator.registry.session import Registry
+
+CUT_OFF_AFTER = timedelta(minutes=15)
+"""A registration that began longer ago may have been cut off."""
+
+_QUOTA = "ORC3104"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsYou:
+    """One thing that a person must decide or mend. `subject`: a job, a batch or provider:NAME."""
+
+    cause: str
+    subject: str
+    headline: str
+    code: str
+    safe: str
+    next: str
+    since: datetime | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def needs_you(registry: Registry, *, now: datetime) -> list[NeedsYou]:
+    """Return what needs a person, the widest matter first: providers, books, jobs, batches."""
+    with registry.read() as db:
+        active = jobs.active(db)
+        return [
+            *_gates(db),
+            *(_unbalanced(job) for job in active if not job.books.balanced),
+            *_parked(db),
+            *_cut_off(active, now),
+            *_overdue(db, now),
+        ]
+
+
+def _gates(db: Connection) -> Iterator[NeedsYou]:
+    for account in accounts.everyone(db):
+        if account.gate is Gate.CLOSED:
+            yield _gate(account, *reports.waiting_at(db, account.provider))
+
+
+def _gate(account: Account, count: int, records: int) -> NeedsYou:
+    name = account.provider
+    mend = "top up the account" if account.code == _QUOTA else "put the key right"
+    waiting = f"{records:,} records of {count:,} {'job' if count == 1 else 'jobs'}"
+    safe = f"{waiting} wait; none is marked failed, nothing is charged for being refused"
+    return NeedsYou(
+        cause="gate",
+        subject=f"provider:{name}",
+        headline=f"{name} is stopped: {account.reason or 'it refuses us'}",
+        code=account.code or "ORC3101",
+        safe=safe,
+        next=f"{mend}, then: orchestrator resume provider:{name}",
+        since=account.since,
+    )
+
+
+def _unbalanced(job: Job) -> NeedsYou:
+    books = job.books
+    return NeedsYou(
+        cause="books",
+        subject=job.name,
+        headline=(
+            f"the books of {job.name} do not add up: {books.records:,} records,"
+            f" {books.recorded + books.open:,} counted"
+        ),
+        code="ORC5001",
+        safe="answers and failures stay as they are recorded",
+        next=f"orchestrator verify {job.name}",
+    )
+
+
+def _parked(db: Connection) -> Iterator[NeedsYou]:
+    found = reports.parked_groups(db)
+    names = jobs.names(db, list({job_id for job_id, *_ in found}))
+    for job_id, code, reason, count, size, since in found:
+        name = names[job_id]
+        what = "a batch" if count == 1 else f"{count:,} batches"
+        yield NeedsYou(
+            cause="parked",
+            subject=name,
+            headline=f"{what} of {name} {'is' if count == 1 else 'are'} parked: {reason}",
+            code=code,
+            safe=f"{size:,} records stay in it, with no outcome yet; the rest of the job goes on",
+            next=f"orchestrator resume {name}   (first: orchestrator explain {name})",
+            since=since,
+        )
+
+
+def _cut_off(active: list[Job], now: datetime) -> Iterator[NeedsYou]:
+    for job in active:
+        if job.state is JobState.REGISTERING and now - job.created_at >= CUT_OFF_AFTER:
+            yield NeedsYou(
+                cause="registering",
+                subject=job.name,
+                headline=(
+                    f"{job.name} is not registered whole: {job.books.records:,} records so far"
+                ),
+                code="ORC5002",
+                safe="nothing of it was sent; what is registered is kept",
+                next="give the same submit command again, it goes on where it stopped",
+                since=job.created_at,
+            )
+
+
+def _overdue(db: Connection, now: datetime) -> Iterator[NeedsYou]:
+    found = reports.overdue(db, now)
+    names = jobs.names(db, list({batch.job_id for batch in found}))
+    for batch in found:
+        yield _late(batch, f"{names[batch.job_id]}/{batch.label}")
+
+
+def _late(batch: Batch, name: str) -> NeedsYou:
+    asked = "it was asked to cancel" if batch.cancel_sent_at else "it will be asked to cancel"
+    return NeedsYou(
+        cause="overdue",
+        subject=name,
+        headline=f'{name} is past its deadline: {batch.provider} still says "{batch.remote_word}"',
+        code="ORC5003",
+        safe=f"{asked}; answers that are done are collected, the rest is asked again",
+        next=f"orchestrator explain {name}",
+        since=batch.deadline_at,
+    )

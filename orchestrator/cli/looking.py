@@ -1,0 +1,77 @@
+"""What commands that only look are made of: the registry, prices, pages. No engine, no client."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from orchestrator.cli.session import Session
+from orchestrator.domain import cost
+from orchestrator.domain.units import Money
+
+if TYPE_CHECKING:
+    from orchestrator.domain.profile import Price, Profile
+    from orchestrator.domain.progress import Prices
+    from orchestrator.registry.session import Registry
+
+T = TypeVar("T")
+
+PAGE = 500
+"""Rows asked for at once where a list has no limit."""
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[Registry]:
+    """Open the registry for looking. Raises RegistryError for one that is empty or not ours."""
+    from orchestrator.registry import migrate  # noqa: PLC0415 - help needs no database
+    from orchestrator.registry.session import Registry  # noqa: PLC0415
+
+    registry = Registry(session.configuration.registry_url())
+    try:
+        migrate.check(registry)
+        yield registry
+    finally:
+        registry.close()
+
+
+def prices_of(session: Session) -> Prices:
+    """Return what tells the price of a provider's model, from the profiles in force."""
+
+    def price(provider: str, model: str) -> Price | None:
+        profile = profile_of(session, provider)
+        known = profile.models.get(model) if profile else None
+        return known.price if known else None
+
+    return functools.cache(price)
+
+
+def profile_of(session: Session, provider: str) -> Profile | None:
+    """Return the facts of a provider; None of one that the configuration no longer has."""
+    from orchestrator.domain.errors import ConfigError  # noqa: PLC0415
+    from orchestrator.provider.profiles import load_profile  # noqa: PLC0415 - money only
+
+    try:
+        return load_profile(session.configuration.provider(provider).profile)
+    except ConfigError:
+        return None
+
+
+def shown_money(money: cost.Money | None) -> Money | None:
+    """Return an amount as the console shows money."""
+    return None if money is None else Money(money.amount, money.currency)
+
+
+def pages(limit: int, page: Callable[[T | None, int], Sequence[T]]) -> Iterator[T]:
+    """Yield up to `limit` items, 0 for all; `page` returns those behind one, a page at a time."""
+    left = limit or None
+    last: T | None = None
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        found = page(last, size)
+        yield from found
+        if len(found) < size:
+            return
+        last = found[-1]
+        left = None if left is None else left - len(found)
