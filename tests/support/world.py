@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import api
-from orchestrator.domain.model import Batch, Job, JobState
+from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
@@ -187,8 +187,17 @@ class World:
             self.clock.seconds = max(report.next_at.timestamp(), self.clock.seconds + 1)
         return self.job(name)
 
-    def settle(self) -> None:
-        """Let what is due right after the end (clean-up) be done."""
-        for _ in range(5):
-            self.tick()
-            self.clock.seconds += 1
+    def settle(self, *, days: float = 2) -> None:
+        """Let clean-up after the end be done, however often it has to be tried."""
+        end = self.clock.seconds + days * 86_400
+        while self.clock.seconds < end:
+            report = self.tick()
+            if report.next_at is None or not self.unsettled():
+                return
+            self.clock.seconds = max(report.next_at.timestamp(), self.clock.seconds + 1)
+
+    def unsettled(self) -> list[Batch]:
+        """Return the batches that neither ended nor wait for a person."""
+        done = {BatchState.CLOSED, BatchState.PARKED}
+        with self.registry.read() as db:
+            return [batch for batch in batches.page(db, limit=10_000) if batch.state not in done]

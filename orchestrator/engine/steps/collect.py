@@ -37,6 +37,11 @@ def collect(ctx: Context, batch: Batch, _job: Job) -> Batch:
         return _park(
             ctx, batch, f"a result file is gone at the provider: {gone.message}", "ORC5204"
         )
+    if _seems_cut(ctx, batch, output) and batch.tries < _LOOKS:
+        return _later(ctx, batch, "the output file is shorter than the batch's counts")
+    if output is not None and output.size == 0 and batch.remote_completed:
+        why = f"the output file is empty, but {batch.remote_completed:,} requests are completed"
+        return _park(ctx, batch, why, "ORC5205")
     collected = Collected(
         output_sha256=output.sha256 if output else None,
         output_bytes=output.size if output else None,
@@ -63,9 +68,25 @@ def _look_again(ctx: Context, batch: Batch, provider: Provider) -> Batch:
     remote = provider.batch(batch.remote_id or "")
     if remote.output_file_id or remote.error_file_id:
         return observe(ctx, batch, remote)
+    return _later(ctx, batch, "completed, but without a file yet")
+
+
+def _seems_cut(ctx: Context, batch: Batch, output: Downloaded | None) -> bool:
+    """Whether the output has fewer lines than the provider counts: a body cut without a length.
+
+    Some providers count lines that they never deliver; a file that stays short is believed.
+    """
+    if output is None or not batch.remote_completed:
+        return False
+    with ctx.spool.result_path(batch.id, "output").open("rb") as file:
+        lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    return lines + 1 < batch.remote_completed or output.size == 0
+
+
+def _later(ctx: Context, batch: Batch, why: str) -> Batch:
+    """Keep the state and come back; several times in vain changes what is believed."""
     tries = batch.tries + 1
     due_at = ctx.now() + ctx.back_off(tries)
-    why = "completed, but without a file yet"
     ctx.registry.write(
         lambda db: batches.put_off(
             db, batch, due_at=due_at, reason=why, code="ORC5205", tries=tries
