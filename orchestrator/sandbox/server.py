@@ -58,6 +58,7 @@ def serve(
                 state_dir, wall=time.time, temper=temper, seed=seed, speed=speed, key=key
             )
             closing.callback(journal.close)
+        sandbox.anonymous = key is None
         listener = closing.enter_context(_listen(host, port))
         server = _server(sandbox, closing)
         with _stopped_by_signals(server):
