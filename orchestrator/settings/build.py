@@ -24,8 +24,7 @@ def settings(tree: Tree) -> schema.Settings:
 
 def provider(name: str, tree: Tree) -> schema.ProviderSettings:
     """Return the provider section `name`; its profile is the one of that name unless given."""
-    budget = schema.ProviderBudget(**tree.get("budget", {}))
-    return schema.ProviderSettings(**{"profile": name, **tree, "name": name, "budget": budget})
+    return schema.ProviderSettings(**{"profile": name, **tree, "name": name})
 
 
 def _defaults(tree: Tree) -> schema.DefaultSettings:

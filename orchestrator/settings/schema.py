@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from orchestrator.domain.units import Money
 from orchestrator.settings.references import SecretReference
 
 Window = Annotated[str, "window"]
@@ -82,7 +81,6 @@ class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Files on local disk, made from the registry and thrown away freely."""
 
     dir: Annotated[Path | None, "folder; in the state directory unless given"] = None
-    keep: Annotated[timedelta, "how long files of a finished batch stay"] = timedelta(days=1)
 
 
 class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,12 +113,6 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     drain: Annotated[timedelta, "time to end short calls after TERM"] = timedelta(seconds=25)
 
 
-class ProviderBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be spent at one provider."""
-
-    per_day: Annotated[Money | None, "estimated cost of what is sent in one UTC day"] = None
-
-
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One account at one provider. What is None is the profile's."""
 
@@ -131,10 +123,6 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: Annotated[str | None, "where its API is, with /v1"] = None
     api_key: Annotated[SecretReference | None, "reference to the key"] = None
     max_batches_in_flight: Annotated[Count | None, "at most this many live batches"] = None
-    budget: ProviderBudget = ProviderBudget()
-    stop_after: Annotated[
-        Count, "batches in a row with one quota or auth cause, then stop and probe"
-    ] = 2
     connect_timeout: Annotated[timedelta, "for a connection to stand"] = timedelta(seconds=10)
     read_timeout: Annotated[timedelta, "for the next bytes to come"] = timedelta(seconds=60)
 
@@ -189,6 +177,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 LATER: Mapping[str, str] = {
     "web": "the web pages",
     "connections": "SQL sources and sinks",
+    "providers.*.budget": "budgets of a provider",
+    "providers.*.stop_after": "stopping a provider after equal failures",
+    "spool.keep": "keeping spool files",
     "jobs.*.schedule": "schedules",
     "jobs.*.changed_only": "sending changed records only",
     "jobs.*.deadline": "deadlines",
