@@ -121,18 +121,20 @@ def _cut_off(active: list[Job], now: datetime) -> Iterator[NeedsYou]:
 def _overdue(db: Connection, now: datetime) -> Iterator[NeedsYou]:
     found = reports.overdue(db, now)
     names = jobs.names(db, list({batch.job_id for batch in found}))
-    for batch in found:
-        yield _late(batch, f"{names[batch.job_id]}/{batch.label}")
+    for job_id, name in names.items():
+        yield _late([batch for batch in found if batch.job_id == job_id], name)
 
 
-def _late(batch: Batch, name: str) -> NeedsYou:
-    asked = "it was asked to cancel" if batch.cancel_sent_at else "it will be asked to cancel"
+def _late(late: list[Batch], name: str) -> NeedsYou:
+    first = late[0]
+    subject = f"{name}/{first.label}"
+    which = f"{subject} is" if len(late) == 1 else f"{len(late):,} batches of {name} are"
     return NeedsYou(
         cause="overdue",
-        subject=name,
-        headline=f'{name} is past its deadline: {batch.provider} still says "{batch.remote_word}"',
+        subject=subject,
+        headline=f'{which} past the deadline: {first.provider} still says "{first.remote_word}"',
         code="ORC5003",
-        safe=f"{asked}; answers that are done are collected, the rest is asked again",
-        next=f"orchestrator explain {name}",
-        since=batch.deadline_at,
+        safe="they are asked to cancel; answers that are done are collected, the rest goes again",
+        next=f"orchestrator explain {subject}",
+        since=min((batch.deadline_at for batch in late if batch.deadline_at), default=None),
     )

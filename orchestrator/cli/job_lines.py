@@ -38,9 +38,13 @@ def job_lines(view: JobView, console: Console) -> Iterator[str]:
 
 def state_of(view: JobView, console: Console) -> str:
     """Return the state with its glyph: `‖ held by kimi`."""
-    waits = view.waits_for
-    words = f"held by {human.plain(waits.held_by)}" if waits.held_by else ""
-    return console.state(view.state, words)
+    return console.state(view.state, held_words(view))
+
+
+def held_words(view: JobView) -> str:
+    """Return who holds the job, empty where nobody does."""
+    held_by = view.waits_for.held_by
+    return f"held by {human.plain(held_by)}" if held_by else ""
 
 
 def headline(view: JobView, console: Console) -> str:

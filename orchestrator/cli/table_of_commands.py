@@ -63,6 +63,12 @@ COMMANDS: tuple[Entry, ...] = (
         "ask failed and expired records again, all or those that match",
     ),
     Entry(
+        "export",
+        "orchestrator.cli.export_cmd:export",
+        "daily path",
+        "write one row a record with its outcome, as jsonl or csv",
+    ),
+    Entry(
         "pause",
         "orchestrator.cli.control_cmds:pause",
         "mend",
@@ -79,6 +85,24 @@ COMMANDS: tuple[Entry, ...] = (
         "orchestrator.cli.control_cmds:cancel",
         "mend",
         "ask no further; finished answers are still collected",
+    ),
+    Entry(
+        "status",
+        "orchestrator.cli.status_cmd:status",
+        "look",
+        "what needs you, then the jobs in one screen",
+    ),
+    Entry(
+        "jobs",
+        "orchestrator.cli.jobs_cmd:jobs",
+        "look",
+        "list jobs, or show one in full",
+    ),
+    Entry(
+        "batches",
+        "orchestrator.cli.batches_cmd:batches",
+        "look",
+        "list batches, or show one: phases, files, looks",
     ),
     Entry(
         "init",

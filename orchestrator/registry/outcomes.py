@@ -175,14 +175,15 @@ def sourced(db: Connection, first: int, last: int, where: Filter = ()) -> list[S
     if where:
         query = query.join(jobs, jobs.c.id == requests.c.job_id)
         query = query.where(*record_tests(where, db.dialect.name))
-    return [Sourced(*row) for row in db.execute(query)]
+    return list(map(Sourced._make, _rows(db, query)))
 
 
 def answered(db: Connection, first: int, last: int) -> list[Answered]:
     """Return the responses of a range of requests, in source order."""
     columns = [responses.c[name] for name in Answered._fields]
     query = select(*columns).where(responses.c.request_id.between(first, last))
-    return [Answered(*row) for row in db.execute(query.order_by(responses.c.request_id))]
+    rows = _rows(db, query.order_by(responses.c.request_id))
+    return list(map(Answered._make, rows))
 
 
 def failed(db: Connection, first: int, last: int) -> list[Failed]:
@@ -190,7 +191,7 @@ def failed(db: Connection, first: int, last: int) -> list[Failed]:
     columns = [failures.c[name] for name in Failed._fields]
     query = select(*columns).where(failures.c.request_id.between(first, last))
     order = (failures.c.request_id, failures.c.id)
-    return [Failed(*row) for row in db.execute(query.order_by(*order))]
+    return list(map(Failed._make, _rows(db, query.order_by(*order))))
 
 
 class Trace(NamedTuple):
@@ -221,3 +222,16 @@ def trace(db: Connection, request: int) -> Trace:
 
 def _one(db: Connection, query: Select[Any]) -> RowMapping:
     return db.execute(query).mappings().one()
+
+
+def source_rows(db: Connection, first: int, last: int) -> list[str]:
+    """Return the source rows of a range of requests as JSON text, in source order."""
+    query = select(payloads.c.record).where(payloads.c.request_id.between(first, last))
+    return [row[0] for row in _rows(db, query.order_by(payloads.c.request_id))]
+
+
+def _rows(db: Connection, query: Select[Any]) -> list[tuple[Any, ...]]:
+    """Return the driver's own tuples: of numbers and texts, which need no conversion."""
+    with db.execute(query) as result:
+        cursor = result.cursor
+        return list(cursor.fetchall()) if cursor is not None else []

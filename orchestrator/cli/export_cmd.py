@@ -1,0 +1,122 @@
+"""`orchestrator export`: one row a record, in source order, with its outcome."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from orchestrator.cli import human
+from orchestrator.cli.command import command
+from orchestrator.cli.looking import prices_of, reading
+from orchestrator.cli.options import where_option
+from orchestrator.cli.session import Session
+from orchestrator.domain.errors import UsageError
+from orchestrator.domain.filters import RECORD_FIELDS, Filter
+
+if TYPE_CHECKING:
+    from orchestrator.api.exporting import Exported
+    from orchestrator.domain.model import Job
+    from orchestrator.sinks.files import Output
+
+STDOUT = "-"
+_TELL_EVERY = 2.0
+
+
+@command(
+    examples=(
+        "orchestrator export labels -o labels.jsonl",
+        "orchestrator export labels -o failed.csv --where state:failed",
+        "orchestrator export @last -o - | jq -r .text",
+    )
+)
+@click.argument("job")
+@click.option(
+    "-o", "--output", "target", required=True, metavar="FILE|-", help="a file, or - for stdout"
+)
+@click.option("--format", "kind", metavar="jsonl|csv", help="else by the file's ending")
+@where_option(RECORD_FIELDS)
+@click.option("--raw", is_flag=True, help="CSV: leave text that a spreadsheet takes for a formula")
+@click.pass_obj
+def export(
+    session: Session, job: str, target: str, kind: str | None, where: Filter, raw: bool
+) -> None:
+    """Write the outcomes of a job: source columns, then outcome, text, tokens, cost, error.
+
+    Records without an outcome have the outcome "open". A file appears whole, or not at all.
+    """
+    from orchestrator.api import exporting, lookup  # noqa: PLC0415 - help needs no database
+    from orchestrator.sinks.formats import format_of  # noqa: PLC0415
+
+    console = session.console
+    if target == STDOUT and console.machine:
+        raise UsageError("-o - and --json both want stdout", next="name a file: -o outcomes.jsonl")
+    form = format_of(target, kind)
+    with reading(session) as registry:
+        found = lookup.find_job(registry, job)
+        done = exporting.export(
+            registry,
+            found,
+            _output(session, target),
+            kind=form,
+            where=where,
+            raw=raw,
+            prices=prices_of(session),
+            on_progress=_Progress(session, found.books.records),
+        )
+    _say(session, found, target, form, done)
+
+
+def _output(session: Session, target: str) -> Output:
+    from orchestrator.sinks.files import OutputFile, OutputStream  # noqa: PLC0415
+
+    if target != STDOUT:
+        return OutputFile(session.world.cwd / Path(target).expanduser())
+    stream: TextIO = session.world.stdout
+    stream.flush()
+    below = getattr(stream, "buffer", None)
+    if below is not None:
+        return OutputStream(below.write, below.flush)
+    return OutputStream(lambda data: stream.write(data.decode()), stream.flush)
+
+
+class _Progress:
+    """Tells on a terminal how far the export is, every two seconds."""
+
+    def __init__(self, session: Session, total: int) -> None:
+        self._console = session.console
+        self._total = total
+        self._next = time.monotonic() + _TELL_EVERY
+
+    def __call__(self, rows: int, looked_at: int) -> None:
+        if self._console.interactive and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _TELL_EVERY
+            share = human.percent(looked_at, self._total)
+            self._console.note(f"{rows:,} rows written, {share} of the records looked at")
+
+
+def _say(session: Session, job: Job, target: str, form: str, done: Exported) -> None:
+    console = session.console
+    for old, new in done.renamed:
+        console.note(f'the source has a column "{old}": the outcome\'s is called "{new}"')
+    if done.open:
+        console.note(f"{human.plural(done.open, 'record')} still open: export again when they end")
+    if target == STDOUT:
+        return
+    data = {
+        "job": job.name,
+        "file": target,
+        "format": form,
+        "rows": done.rows,
+        "records": job.books.records,
+        "open": done.open,
+        "renamed": dict(done.renamed),
+        "currency": done.currency or None,
+    }
+    money = f", cost in {done.currency}" if done.currency else ""
+    text = f"wrote {human.plural(done.rows, 'row')} to {human.plain(target)}{money}"
+    check = f"; check it: orchestrator verify {job.name} --export {human.plain(target)}"
+    whole = done.rows == job.books.records
+    console.result("export", text + (check if whole else ""), data, piped=target)
