@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import os
 import sys
 import threading
@@ -72,6 +73,8 @@ class Ticker:
         self.failed: BaseException | None = None
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
+            # Its one complaint, that a tick takes longer than the interval, is business as usual.
+            logger=_silent_logger(),
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={
                 # Ticks that were missed (a suspended machine) become one: it finds all that is due.
@@ -132,6 +135,14 @@ class Ticker:
             at = max(now + _SOONEST, min(at, next_at))
         with contextlib.suppress(LookupError):
             self._scheduler.modify_job("tick", next_run_time=at)
+
+
+def _silent_logger() -> logging.Logger:
+    logger = logging.getLogger("orchestrator.apscheduler")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return logger
 
 
 def _words(report: Report) -> str:
