@@ -93,7 +93,7 @@ class _JsonLines(_Base):
         for view in views:
             if self._before.get(view.job.name) != _state_of(view):
                 self._before[view.job.name] = _state_of(view)
-                self._console.event("watch", view.to_dict(), "")
+                self._console.event("watch.job", view.to_dict(), "")
 
     def finish(self, views: Sequence[JobView], status: int) -> None:
         """Every change has been told, the last one too."""
