@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("batch", "id"),
     Column("state", "state"),
-    Column("provider"),
+    Column("provider", shown=False),
     Column("model", shown=False),
     Column("requests", "count"),
-    Column("bytes", "size"),
+    Column("bytes", "size", shown=False),
     Column("reported", "count"),
     Column("succeeded", "count"),
     Column("failed", "count"),
@@ -38,7 +38,7 @@ _COLUMNS = (
     Column("remote_id", shown=False),
     Column("remote_status", header="REMOTE"),
     Column("state_at", "time", "SINCE"),
-    Column("window_ends", "time"),
+    Column("window_ends", "time", "WINDOW"),
     Column("looked_at", "time", shown=False),
     Column("waits_for", shown=False),
 )

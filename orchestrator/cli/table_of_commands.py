@@ -105,6 +105,36 @@ COMMANDS: tuple[Entry, ...] = (
         "list batches, or show one: phases, files, looks",
     ),
     Entry(
+        "records",
+        "orchestrator.cli.records_cmd:records",
+        "look",
+        "list records, or trace one from its source row to its outcome",
+    ),
+    Entry(
+        "events",
+        "orchestrator.cli.events_cmd:events",
+        "look",
+        "the audit trail: who moved what, when and why",
+    ),
+    Entry(
+        "errors",
+        "orchestrator.cli.errors_cmd:errors",
+        "look",
+        "failures by cause, and the command that mends each",
+    ),
+    Entry(
+        "explain",
+        "orchestrator.cli.explain_cmd:explain",
+        "look",
+        "what happened, what comes next, and your choices",
+    ),
+    Entry(
+        "verify",
+        "orchestrator.cli.verify_cmd:verify",
+        "look",
+        "recount a job from its rows, and an exported file",
+    ),
+    Entry(
         "init",
         "orchestrator.cli.init_cmd:init",
         "set up",

@@ -105,11 +105,11 @@ def page(
     limit: int = 50,
 ) -> list[Listed]:
     """Return records in source order, or newest first, behind one id; pages are cut by id."""
+    tried, answer, batch = failures.alias(), responses.alias(), batches.alias()
     last = (
-        select(failures.c.id)
+        select(func.max(failures.c.id))
         .where(failures.c.request_id == requests.c.id)
-        .order_by(failures.c.id.desc())
-        .limit(1)
+        .correlate(requests)
         .scalar_subquery()
     )
     query = (
@@ -119,19 +119,19 @@ def page(
             _KEY,
             requests.c.state,
             requests.c.model,
-            batches.c.number,
+            batch.c.number,
             ATTEMPTS,
-            failures.c.cause,
-            failures.c.message,
-            func.coalesce(responses.c.tokens_in, failures.c.tokens_in),
-            func.coalesce(responses.c.tokens_out, failures.c.tokens_out),
-            func.coalesce(responses.c.recorded_at, failures.c.recorded_at),
+            tried.c.cause,
+            tried.c.message,
+            func.coalesce(answer.c.tokens_in, tried.c.tokens_in),
+            func.coalesce(answer.c.tokens_out, tried.c.tokens_out),
+            func.coalesce(answer.c.recorded_at, tried.c.recorded_at),
         )
         .select_from(requests)
         .join(jobs, jobs.c.id == requests.c.job_id)
-        .outerjoin(batches, batches.c.id == requests.c.batch_id)
-        .outerjoin(responses, responses.c.request_id == requests.c.id)
-        .outerjoin(failures, failures.c.id == last)
+        .outerjoin(batch, batch.c.id == requests.c.batch_id)
+        .outerjoin(answer, answer.c.request_id == requests.c.id)
+        .outerjoin(tried, tried.c.id == last)
         .where(*record_tests(where, db.dialect.name))
     )
     cut = _cut(query, job_id=job_id, after=after, newest=newest)

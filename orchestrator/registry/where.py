@@ -165,7 +165,7 @@ def _in_batch(column: ColumnElement[Any]) -> Match:
     """Return how a batch's id is compared with `b07`, `JOB/b07` or the provider's id."""
 
     def match(pattern: Pattern, dialect: str) -> Test:
-        return column.in_(select(batches.c.id).where(_batch(pattern, dialect)))
+        return column.in_(select(batches.c.id).where(_batch(pattern, dialect)).correlate(None))
 
     return match
 
@@ -176,12 +176,14 @@ def _batch(pattern: Pattern, dialect: str) -> Test:
         return _like(batches.c.remote_id)(pattern, dialect)
     test = batches.c.number == int(label["number"])
     if label["job"]:
-        owner = select(jobs.c.id).where(jobs.c.name == label["job"])
+        owner = select(jobs.c.id).where(jobs.c.name == label["job"]).correlate(None)
         test = and_(test, batches.c.job_id.in_(owner))
     return or_(test, batches.c.remote_id == pattern.text)
 
 
-_ENDED_THERE = requests.c.batch_id.in_(select(batches.c.id).where(batches.c.state.in_(REPORTED)))
+_ENDED_THERE = requests.c.batch_id.in_(
+    select(batches.c.id).where(batches.c.state.in_(REPORTED)).correlate(None)
+)
 _ASSIGNED = requests.c.state == RequestState.ASSIGNED
 _RECORD_STATES: Mapping[str, Test] = {
     "open": requests.c.state.in_((RequestState.PENDING, RequestState.ASSIGNED)),
@@ -205,16 +207,18 @@ def _record_state(pattern: Pattern, _dialect: str) -> Test:
 def _last_failure(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column of the request's last failed attempt."""
     mine = failures.c.request_id == requests.c.id
-    return select(column).where(mine).order_by(failures.c.id.desc()).limit(1).scalar_subquery()
+    query = select(column).where(mine).order_by(failures.c.id.desc()).limit(1)
+    return query.correlate(requests).scalar_subquery()
 
 
 def _response(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return select(column).where(responses.c.request_id == requests.c.id).scalar_subquery()
+    query = select(column).where(responses.c.request_id == requests.c.id)
+    return query.correlate(requests).scalar_subquery()
 
 
-ATTEMPTS: ColumnElement[int] = select(func.count()).where(
+ATTEMPTS: ColumnElement[int] = select(func.count()).select_from(failures).where(
     failures.c.request_id == requests.c.id
-).scalar_subquery() + case(
+).correlate(requests).scalar_subquery() + case(
     (requests.c.state.in_((RequestState.ASSIGNED, RequestState.SUCCEEDED)), 1), else_=0
 )
 """How many batches a request has travelled in: those it failed in, and the one it is in now or
@@ -226,7 +230,7 @@ _KEY = func.coalesce(requests.c.key, requests.c.custom_id)
 def _model_of_job(pattern: Pattern, dialect: str) -> Test:
     """Match the model that a job declares, and those that its batches have."""
     declared = _like(_in_spec(("model",), dialect))(pattern, dialect)
-    sent = select(batches.c.job_id).where(_like(batches.c.model)(pattern, dialect))
+    sent = select(batches.c.job_id).where(_like(batches.c.model)(pattern, dialect)).correlate(None)
     return or_(declared, jobs.c.id.in_(sent))
 
 

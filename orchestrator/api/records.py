@@ -1,0 +1,148 @@
+"""One record from its source row to its outcome: every attempt, with the place it came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import RowMapping
+
+from orchestrator.api.lookup import Found
+from orchestrator.domain.model import Batch
+from orchestrator.registry import batches, outcomes
+from orchestrator.registry.session import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A request's inclusion in one batch, and what came of it.
+
+    `word`: succeeded, the cause of its failure, or `in flight`. `file` and `line` say where the
+    answer stood; `latency` is in seconds from the batch's creation.
+    """
+
+    batch: str
+    remote_id: str | None
+    word: str
+    final: bool
+    source: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    line: int | None = None
+    status_code: int | None = None
+    code: str = ""
+    message: str = ""
+    finish_reason: str = ""
+    body: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens_cached: int | None = None
+    latency: float | None = None
+    provider_request_id: str = ""
+    recorded_at: datetime | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form; a body that is JSON is an object."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "body": _parsed(self.body)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordTrace:
+    """One record: its source row, the rendered request, its attempts, its state."""
+
+    job: str
+    key: str
+    custom_id: str
+    state: str
+    model: str
+    source: str
+    position: int
+    row: str
+    request: str
+    attempts: tuple[Attempt, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form; row and request are objects."""
+        return {
+            "job": self.job,
+            "key": self.key,
+            "custom_id": self.custom_id,
+            "state": self.state,
+            "model": self.model,
+            "source": self.source,
+            "position": self.position,
+            "row": _parsed(self.row),
+            "request": _parsed(self.request),
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
+        }
+
+
+def trace_record(registry: Registry, found: Found) -> RecordTrace:
+    """Return everything the registry knows of a record."""
+    with registry.read() as db:
+        known = outcomes.trace(db, found.request_id)
+        rows = [*known.failures, *([known.response] if known.response else [])]
+        ids = {row["batch_id"] for row in rows} | {known.request["batch_id"]} - {None}
+        by_id = {batch_id: batches.get(db, batch_id) for batch_id in ids}
+    name = found.job.name
+    attempts = [_attempt(name, by_id[row["batch_id"]], row) for row in known.failures]
+    if known.response:
+        attempts.append(_attempt(name, by_id[known.response["batch_id"]], known.response))
+    request = known.request
+    if request["state"] == "assigned":
+        batch = by_id[request["batch_id"]]
+        where = f"{name}/{batch.label}"
+        attempts.append(
+            Attempt(batch=where, remote_id=batch.remote_id, word="in flight", final=False)
+        )
+    return RecordTrace(
+        job=name,
+        key=request["key"] or request["custom_id"],
+        custom_id=request["custom_id"],
+        state=request["state"],
+        model=request["model"],
+        source=json.loads(found.job.spec).get("source", ""),
+        position=known.payload["position"],
+        row=known.payload["record"],
+        request=known.payload["body"],
+        attempts=tuple(attempts),
+    )
+
+
+def _attempt(job: str, batch: Batch, row: RowMapping) -> Attempt:
+    output = row["source"] == "output"
+    told = row["source"] in {"output", "error"} and row["line"] > 0
+    return Attempt(
+        batch=f"{job}/{batch.label}",
+        remote_id=batch.remote_id,
+        word=row.get("cause", "succeeded"),
+        final=row.get("final", True),
+        source=row["source"] if told else None,
+        file=(batch.output_file_id if output else batch.error_file_id) if told else None,
+        sha256=(batch.output_sha256 if output else batch.error_sha256) if told else None,
+        line=row["line"] if told else None,
+        status_code=row["status_code"],
+        code=row.get("code", ""),
+        message=row.get("message", ""),
+        finish_reason=row.get("finish_reason", ""),
+        body=row["body"],
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+        tokens_cached=row.get("tokens_cached"),
+        latency=row["latency"],
+        provider_request_id=row["provider_request_id"],
+        recorded_at=row["recorded_at"],
+    )
+
+
+def _parsed(text: str | None) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of JSON text, else the text itself."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
