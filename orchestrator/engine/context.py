@@ -124,9 +124,13 @@ class Context:
             )
         return provider
 
+    def holds_lease(self) -> bool:
+        """Whether this worker's lease is being renewed as it should."""
+        return self.lease_left() > self.pace.lease_seconds / 4
+
     def may_send(self) -> None:
-        """Stop before a call that the lease might not outlast. Raises ClaimLost."""
-        if self.lease_left() < self.pace.call_deadline / 4:
+        """Stop before a call when the lease is nearly over. Raises ClaimLost."""
+        if not self.holds_lease():
             raise ClaimLost("the lease of this worker is nearly over; nothing was sent")
 
     def spec_of(self, job: Job) -> JobSpec:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+
+from sqlalchemy import Connection
 
 from orchestrator.domain.decide import CALLS, SENDS, Rest, Step, Wait, gate_allows, next_step
 from orchestrator.domain.errors import (
@@ -78,20 +81,28 @@ class Report:
 def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     """Do everything that is due, once; for one job only, if `job_id` is given."""
     report = Report()
+    lost: list[int] = []
     with ThreadPoolExecutor(max_workers=ctx.transfers, thread_name_prefix="step") as pool:
-        while not ctx.stopping():
+        while not ctx.stopping() and ctx.holds_lease():
             moved = _plan_jobs(ctx, report, job_id)
             moved += _refresh_accounts(ctx, report)
-            claimed = ctx.registry.write(
-                lambda db: batches.claim(
-                    db, worker=ctx.worker, now=ctx.now(), limit=ctx.transfers * 4, job_id=job_id
-                )
-            )
-            _work_on_all(ctx, claimed, report, pool)
+            claimed = ctx.registry.write(partial(_claim, ctx, lost, job_id))
+            lost += _work_on_all(ctx, claimed, report, pool)
             if not moved and not claimed:
                 break
     report.next_at = next_useful(ctx)
     return report
+
+
+def _claim(ctx: Context, lost: Sequence[int], job_id: int | None, db: Connection) -> list[Batch]:
+    return batches.claim(
+        db,
+        worker=ctx.worker,
+        now=ctx.now(),
+        limit=ctx.transfers * 4,
+        busy=lost,
+        job_id=job_id,
+    )
 
 
 def next_useful(ctx: Context) -> datetime | None:
@@ -142,35 +153,50 @@ def _refresh_accounts(ctx: Context, report: Report) -> int:
     return 0  # what a look has changed is claimed as a due batch, in this same pass
 
 
+@dataclass(slots=True)
+class _Worked:
+    """What became of one claimed batch."""
+
+    batch_id: int
+    steps: list[Step] = field(default_factory=list)
+    put_off: bool = False
+    lost: bool = False
+
+
 def _work_on_all(
     ctx: Context, claimed: Sequence[Batch], report: Report, pool: ThreadPoolExecutor
-) -> None:
+) -> list[int]:
+    """Work on claimed batches, side by side; return the ids of those whose claim was lost."""
     if len(claimed) == 1 or ctx.transfers == 1:
         done = [_work_on(ctx, batch) for batch in claimed]
     else:
         done = list(pool.map(lambda batch: _work_on(ctx, batch), claimed))
-    for steps in done:
-        for step in steps:
+    for worked in done:
+        for step in worked.steps:
             report.count(step)
-        report.put_off += not steps
+        report.put_off += worked.put_off
+    return [worked.batch_id for worked in done if worked.lost]
 
 
-def _work_on(ctx: Context, batch: Batch) -> list[Step]:
-    """Take the batch's next steps until it has to wait; give the claim back; return the steps."""
-    taken: list[Step] = []
+def _work_on(ctx: Context, batch: Batch) -> _Worked:
+    """Take the batch's next steps until it has to wait, and give the claim back."""
+    worked = _Worked(batch.id)
     try:
-        _take_steps(ctx, batch, taken)
+        _take_steps(ctx, batch, worked.steps)
     except ClaimLost as error:
+        worked.lost = True
         ctx.tell(Told(kind="claim_lost", batch=batch, error=error))
     except RegistryError:
         raise
     except OrchestratorError as error:
+        worked.put_off = True
         _put_off(ctx, batch, error)
     except Exception as exc:  # a bug met by one batch must not stop the others
+        worked.put_off = True
         bug = OrchestratorError(f"{type(exc).__name__} in a step of batch {batch.label}")
         bug.__cause__ = exc
         _put_off(ctx, batch, bug)
-    return taken
+    return worked
 
 
 def _take_steps(ctx: Context, batch: Batch, taken: list[Step]) -> None:
