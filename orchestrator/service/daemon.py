@@ -104,7 +104,8 @@ class Ticker:
         self._scheduler.pause()
         idle = self._idle.wait(within)
         if idle:
-            self._scheduler.shutdown(wait=True)
+            # Not `wait=True`: it waits under the very lock that `_plan_next` may be asking for.
+            self._scheduler.shutdown(wait=False)
         return idle
 
     @property
