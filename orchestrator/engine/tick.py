@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -56,6 +57,9 @@ STEPS: Mapping[Step, Callable[[Context, Batch, Job], Batch]] = {
     Step.CLEAN_UP: clean_up,
     Step.WITHDRAW: withdraw,
 }
+
+
+_HEAVY = frozenset({Step.BUILD, Step.RECONCILE})
 
 
 @dataclass(slots=True)
@@ -210,7 +214,8 @@ def _take_steps(ctx: Context, batch: Batch, taken: list[Step]) -> None:
         if isinstance(decision, Wait):
             until = decision.until
             continue
-        batch = STEPS[decision](ctx, batch, job)
+        with ctx.one_at_a_time if decision in _HEAVY else nullcontext():
+            batch = STEPS[decision](ctx, batch, job)
         taken.append(decision)
         until = batch.due_at
         if decision in CALLS and batch.reason is None:
