@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -83,8 +82,6 @@ class Context:
     transfers: int = 4
     max_download_bytes: int = 8 << 30
     tell: Callable[[Told], None] = silence
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-    """Held by steps that are all CPU and hold a batch's members in memory."""
     lease_left: Callable[[], float] = lambda: float("inf")
     stopping: Callable[[], bool] = lambda: False
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Self
 
 from sqlalchemy import Connection
 
@@ -60,6 +60,23 @@ STEPS: Mapping[Step, Callable[[Context, Batch, Job], Batch]] = {
 
 
 _HEAVY = frozenset({Step.BUILD, Step.RECONCILE})
+"""Steps that are all CPU and hold much of a batch in memory: one at a time, in one thread, since
+the memory that a thread has once had is not shared with the others."""
+
+
+class _Pools:
+    """The threads of one tick: several for transfers, one for heavy steps."""
+
+    def __init__(self, transfers: int) -> None:
+        self.transfers = ThreadPoolExecutor(transfers, thread_name_prefix="step")
+        self.heavy = ThreadPoolExecutor(1, thread_name_prefix="heavy")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transfers.shutdown()
+        self.heavy.shutdown()
 
 
 @dataclass(slots=True)
@@ -86,12 +103,12 @@ def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     """Do everything that is due, once; for one job only, if `job_id` is given."""
     report = Report()
     lost: list[int] = []
-    with ThreadPoolExecutor(max_workers=ctx.transfers, thread_name_prefix="step") as pool:
+    with _Pools(ctx.transfers) as pools:
         while not ctx.stopping() and ctx.holds_lease():
             moved = _plan_jobs(ctx, report, job_id)
             moved += _refresh_accounts(ctx, report)
             claimed = ctx.registry.write(partial(_claim, ctx, lost, job_id))
-            lost += _work_on_all(ctx, claimed, report, pool)
+            lost += _work_on_all(ctx, claimed, report, pools)
             if not moved and not claimed:
                 break
     report.next_at = next_useful(ctx)
@@ -168,13 +185,13 @@ class _Worked:
 
 
 def _work_on_all(
-    ctx: Context, claimed: Sequence[Batch], report: Report, pool: ThreadPoolExecutor
+    ctx: Context, claimed: Sequence[Batch], report: Report, pools: _Pools
 ) -> list[int]:
     """Work on claimed batches, side by side; return the ids of those whose claim was lost."""
     if len(claimed) == 1 or ctx.transfers == 1:
-        done = [_work_on(ctx, batch) for batch in claimed]
+        done = [_work_on(ctx, pools, batch) for batch in claimed]
     else:
-        done = list(pool.map(lambda batch: _work_on(ctx, batch), claimed))
+        done = list(pools.transfers.map(partial(_work_on, ctx, pools), claimed))
     for worked in done:
         for step in worked.steps:
             report.count(step)
@@ -182,11 +199,11 @@ def _work_on_all(
     return [worked.batch_id for worked in done if worked.lost]
 
 
-def _work_on(ctx: Context, batch: Batch) -> _Worked:
+def _work_on(ctx: Context, pools: _Pools, batch: Batch) -> _Worked:
     """Take the batch's next steps until it has to wait, and give the claim back."""
     worked = _Worked(batch.id)
     try:
-        _take_steps(ctx, batch, worked.steps)
+        _take_steps(ctx, pools, batch, worked.steps)
     except ClaimLost as error:
         worked.lost = True
         ctx.tell(Told(kind="claim_lost", batch=batch, error=error))
@@ -203,7 +220,7 @@ def _work_on(ctx: Context, batch: Batch) -> _Worked:
     return worked
 
 
-def _take_steps(ctx: Context, batch: Batch, taken: list[Step]) -> None:
+def _take_steps(ctx: Context, pools: _Pools, batch: Batch, taken: list[Step]) -> None:
     until = batch.due_at
     while until <= ctx.now() and not ctx.stopping():
         with ctx.registry.read() as db:
@@ -214,8 +231,8 @@ def _take_steps(ctx: Context, batch: Batch, taken: list[Step]) -> None:
         if isinstance(decision, Wait):
             until = decision.until
             continue
-        with ctx.one_at_a_time if decision in _HEAVY else nullcontext():
-            batch = STEPS[decision](ctx, batch, job)
+        step = partial(STEPS[decision], ctx, batch, job)
+        batch = pools.heavy.submit(step).result() if decision in _HEAVY else step()
         taken.append(decision)
         until = batch.due_at
         if decision in CALLS and batch.reason is None:
