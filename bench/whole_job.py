@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,23 +25,12 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from support.killing import Killer
+
 PORT = 8655
 TEXT = "The quick brown fox jumps over the lazy dog while the batch is running. " * 12
-PHASES = (
-    "submitted",
-    "job_registered",
-    "planned",
-    "built",
-    "upload_began",
-    "uploaded",
-    "create_began",
-    "created",
-    "observed",
-    "remote_ended",
-    "collected",
-    "reconciled",
-    "cleaned_up",
-)
 
 
 def main() -> None:
@@ -64,7 +52,7 @@ class Run:
         self.folder = folder
         self.records = records
         self.url = url or f"sqlite:///{folder / 'registry.db'}"
-        self.deaths: Counter[str] = Counter()
+        self.killer = Killer(folder, self.url)
         (folder / "orchestrator.toml").write_text(
             "schema = 1\n"
             f"[registry]\nurl = {json.dumps(self.url)}\n"
@@ -108,11 +96,8 @@ class Run:
         """Run one command to its end, killed as often as there are phases left in it."""
         started, peak, user = time.monotonic(), 0.0, 0.0
         while True:
-            process = subprocess.Popen(
-                [*program(), *command], cwd=self.folder,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-            killed = kill and self.kill_in_a_new_phase(process)
+            process = self.killer.start(*command)
+            killed = kill and self.killer.kill_in_a_new_phase(process)
             assert process.stderr is not None
             errors = process.stderr.read()
             _, status, usage = os.wait4(process.pid, 0)
@@ -126,29 +111,6 @@ class Run:
         print(f"  {command[0]:7} {wall:7.1f} s   {user:6.1f} s CPU   peak {peak:5.0f} MiB"
               f"   {self.records / wall:9,.0f} records/s")  # fmt: skip
 
-    def kill_in_a_new_phase(self, process: subprocess.Popen[bytes]) -> bool:
-        """Kill the process as soon as the registry tells of a phase it has not died in yet."""
-        while not ended(process, 0.002):
-            new = self.phases() - set(self.deaths)
-            if new:
-                phase = min(new, key=PHASES.index)
-                process.send_signal(signal.SIGKILL)
-                self.deaths[phase] += 1
-                return True
-        return False
-
-    def phases(self) -> set[str]:
-        """Return the kinds of event the registry holds."""
-        engine = sa.create_engine(self.url)
-        try:
-            with engine.connect() as db:
-                kinds = db.exec_driver_sql("SELECT DISTINCT kind FROM events").scalars()
-                return {kind for kind in kinds if kind in PHASES}
-        except sa.exc.DBAPIError:
-            return set()  # no registry yet
-        finally:
-            engine.dispose()
-
     def check(self) -> None:
         """Hold the export against the source, and the sandbox's batches against the registry's."""
         position = 0
@@ -161,22 +123,13 @@ class Run:
         assert position == self.records, f"{position} rows exported"
         tokens = Counter(batch["metadata"]["orc_token"] for batch in remote_batches())
         assert set(tokens.values()) == {1}, "a batch was created twice"
-        told = f"; killed in {', '.join(self.deaths)}" if self.deaths else ""
+        told = f"; killed in {', '.join(died)}" if (died := self.killer.died_in) else ""
         print(f"  every record once, in order; {len(tokens)} remote batches, none twice{told}")
 
 
 def program() -> list[str]:
     """Return how the orchestrator is called."""
     return [sys.executable, "-m", "orchestrator.cli.main"]
-
-
-def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether the process ends by itself within some seconds. It is not reaped."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return True
-    return False
 
 
 def wait_for_sandbox() -> None:

@@ -1,0 +1,87 @@
+"""A real process, killed with SIGKILL as soon as the registry shows that it has got somewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+PHASES = (
+    "submitted",
+    "job_registered",
+    "planned",
+    "built",
+    "upload_began",
+    "uploaded",
+    "create_began",
+    "created",
+    "observed",
+    "remote_ended",
+    "collected",
+    "reconciled",
+    "cleaned_up",
+)
+
+
+class Killer:
+    """Runs commands of the orchestrator in `folder`, killing each once in every phase."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.died_in: list[str] = []
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start the orchestrator with `command`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.cli.main", *command],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *command: str) -> int:
+        """Give the same command again and again until it lives to its end; return its status."""
+        while True:
+            process = self.start(*command)
+            killed = self.kill_in_a_new_phase(process)
+            _, errors = process.communicate()
+            if not killed:
+                sys.stderr.write(errors.decode())
+                return process.returncode
+
+    def kill_in_a_new_phase(self, process: subprocess.Popen[bytes]) -> bool:
+        """Kill as soon as the registry tells of a phase nobody died in yet; False if it ended."""
+        while not ended(process, 0.002):
+            new = self.phases() - set(self.died_in)
+            if new:
+                process.send_signal(signal.SIGKILL)
+                self.died_in.append(min(new, key=PHASES.index))
+                return True
+        return False
+
+    def phases(self) -> set[str]:
+        """Return the kinds of event that the registry holds."""
+        engine = sa.create_engine(self.url)
+        try:
+            with engine.connect() as db:
+                kinds = db.exec_driver_sql("SELECT DISTINCT kind FROM events").scalars()
+                return {kind for kind in kinds if kind in PHASES}
+        except sa.exc.DBAPIError:
+            return set()  # no registry yet
+        finally:
+            engine.dispose()
+
+
+def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether the process ends by itself within some seconds. It is not reaped."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return True
+    return False
