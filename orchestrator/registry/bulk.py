@@ -113,7 +113,7 @@ def _insert_ignoring(
 def among(db: Connection, column: Column[Any], ids: Sequence[int]) -> ColumnElement[bool]:
     """Return the condition that `column` is one of `ids`, one bound parameter however many."""
     if db.dialect.name == "sqlite":
-        text = msgspec.json.encode(ids).decode()
+        text = msgspec.json.encode(list(ids)).decode()
         each = func.json_each(text).table_valued("value")
         return column.in_(select(each.c.value))
     return column == any_(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
