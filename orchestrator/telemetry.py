@@ -90,6 +90,9 @@ TEXTS: Mapping[str, Text] = {
     "ticked": Text("ticked", "debug", "tick: {steps}"),
     "tick_failed": Text("tick_failed", "error", "tick failed, the next one comes: {message}"),
     "registry_lost": Text("registry_lost", "error", "{message}; trying again in {wait} s"),
+    "registry_busy": Text(
+        "registry_busy", "info", "a watch or tick has the registry; trying again in {wait} s"
+    ),
     "lease_lost": Text("lease_lost", "warning", "the lease was lost; starting over with a new one"),
     "reloaded": Text("reloaded", "info", "the configuration was read again"),
     "reload_refused": Text("reload_refused", "error", "the old configuration stays: {message}"),

@@ -24,7 +24,7 @@ from orchestrator.domain.errors import AlreadyRunning, OrchestratorError, Regist
 from orchestrator.domain.model import BatchState
 from orchestrator.engine.context import Context
 from orchestrator.engine.tick import Report, tick
-from orchestrator.registry import batches, jobs
+from orchestrator.registry import batches, jobs, workers
 from orchestrator.service.signals import Signals
 from orchestrator.service.work import at_work
 from orchestrator.settings import Configuration
@@ -164,8 +164,9 @@ def run_daemon(
 ) -> None:
     """Work until TERM or INT, within `[daemon] drain` of it.
 
-    Raises AlreadyRunning at the start when another worker holds this SQLite registry, and
-    RegistryError when it can't be used at all; a registry lost later is waited for.
+    Raises AlreadyRunning at the start when another daemon holds this SQLite registry, and
+    RegistryError when it can't be used at all. A watch or tick that holds it is waited for, and so
+    is a registry that is lost later.
     """
     pause = FIRST_RETRY
     began = False
@@ -178,7 +179,8 @@ def run_daemon(
         except (RegistryError, AlreadyRunning) as error:
             if not (began or _may_come_up(configuration, error)):
                 raise
-            log.failure("registry_lost", error, wait=int(pause))
+            kind = "registry_busy" if isinstance(error, AlreadyRunning) else "registry_lost"
+            log.failure(kind, error, wait=int(pause))
             signals.wait(pause)
             pause = min(LAST_RETRY, pause * 2)
             ended = Ended.STOPPED if signals.stopping() else Ended.REGISTRY_LOST
@@ -188,12 +190,19 @@ def run_daemon(
         if ended is Ended.LEASE_LOST:
             log.event("lease_lost")
         if signals.reload:
-            configuration = _reloaded(configuration, reload, log)
             signals.reload = False
+            configuration = _reloaded(configuration, reload, log)
 
 
 def _may_come_up(configuration: Configuration, error: OrchestratorError) -> bool:
-    """Whether waiting at the start makes sense: a database server that does not answer yet."""
+    """Whether waiting at the start makes sense.
+
+    It does for a database server that does not answer yet, and for an SQLite registry that a tick
+    or a watch has: they end by themselves, and do the work until then. A daemon does not.
+    """
+    if isinstance(error, AlreadyRunning):
+        with App(configuration) as app, app.reading().read() as db:
+            return all(kind != "daemon" for kind, *_ in workers.alive(db, app.clock.now()))
     remote = not configuration.registry_label.startswith("sqlite")
     return remote and error.code == RegistryError.default_code
 

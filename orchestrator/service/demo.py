@@ -34,7 +34,8 @@ PACE = Pace(
     poll_max=1.0,
     back_off_min=0.2,
     back_off_max=2.0,
-    call_deadline=40.0,
+    call_deadline=8.0,
+    lease_seconds=6.0,
     # Real settle times wait for calls that come minutes late; here minutes are milliseconds.
     settle_seconds=2.0,
     revoke_seconds=0.5,
