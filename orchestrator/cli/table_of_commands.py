@@ -184,7 +184,10 @@ COMMANDS: tuple[Entry, ...] = (
     ),
 )
 EXAMPLES: tuple[tuple[str, str], ...] = (
+    ("demo", "see it work: nothing leaves this machine, it costs nothing"),
     ("init reviews", "a first configuration to look at"),
     ("config check", "is it right?"),
+    ("plan reviews", "what it would send, and cost"),
+    ("submit reviews --watch", "do it, and follow it to the end"),
 )
 """What the help begins with: the commonest way through, in order."""
