@@ -190,6 +190,8 @@ def _answer(custom_id: str, response: _Response, error: object) -> Answer | OddL
 
 
 def _said(error: object) -> Fault | None:
+    if not error:
+        return None
     found = read_fault(error)
     if found is None and isinstance(error, dict) and any(error.values()):
         # An error in a shape nobody has shown yet is still an error: quote it as it is.

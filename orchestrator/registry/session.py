@@ -133,6 +133,8 @@ def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-16384")
+        # One checkpoint for several bulk chunks; 16 MB of log at most before the next.
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
         if read_only:
             connection.execute("PRAGMA query_only=ON")
 

@@ -29,9 +29,9 @@ class Chunk:
     failures: list[FailureRow] = field(default_factory=list)
     closed: dict[int, RequestState] = field(default_factory=dict)
     burned: list[int] = field(default_factory=list)
-    tokens: dict[str, int] = field(
-        default_factory=lambda: {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}
-    )
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
 
 
 class Judge:
@@ -51,29 +51,30 @@ class Judge:
 
     def answer(self, chunk: Chunk, member: Member, answer: Answer, source: str, line: int) -> None:
         """Judge a member that has a line."""
-        chunk.tokens["tokens_in"] += answer.tokens_in or 0
-        chunk.tokens["tokens_out"] += answer.tokens_out or 0
-        chunk.tokens["tokens_cached"] += answer.tokens_cached or 0
+        chunk.tokens_in += answer.tokens_in or 0
+        chunk.tokens_out += answer.tokens_out or 0
+        chunk.tokens_cached += answer.tokens_cached or 0
         if not answer.succeeded:
             self._failed(chunk, member, cause_of(answer), answer, source, line)
             return
         chunk.size += 1
         chunk.closed[member.id] = RequestState.SUCCEEDED
+        # By position, in the order of the fields: this line runs once for every record.
         chunk.responses.append(
             ResponseRow(
-                request_id=member.id,
-                batch_id=self._batch.id,
-                source=source,
-                line=line,
-                status_code=answer.status_code,
-                body=(answer.body or b"").decode("utf-8", "replace"),
-                tokens_in=answer.tokens_in,
-                tokens_out=answer.tokens_out,
-                tokens_cached=answer.tokens_cached,
-                finish_reason=_storable(answer.finish_reason)[:40],
-                provider_request_id=_storable(answer.request_id),
-                latency=self._latency(answer),
-                recorded_at=self._now,
+                member.id,
+                self._batch.id,
+                source,
+                line,
+                answer.status_code,
+                (answer.body or b"").decode("utf-8", "replace"),
+                answer.tokens_in,
+                answer.tokens_out,
+                answer.tokens_cached,
+                _storable(answer.finish_reason)[:40],
+                _storable(answer.request_id),
+                self._latency(answer),
+                self._now,
             )
         )
 

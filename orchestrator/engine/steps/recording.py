@@ -13,7 +13,7 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.steps.judge import Chunk
 from orchestrator.registry import answers, batches, jobs, requests
 
-CHUNK = 2_000
+CHUNK = 5_000
 """Members a transaction: large enough for bulk speed, small enough that a stop is prompt."""
 
 
@@ -33,7 +33,13 @@ def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
             ids = [request for request, state in chunk.closed.items() if state is word]
             closed = requests.close(db, batch.id, ids, word)
             jobs.count(db, batch.job_id, in_flight=-closed, **{word.value: closed})
-        jobs.count(db, batch.job_id, **chunk.tokens)
+        jobs.count(
+            db,
+            batch.job_id,
+            tokens_in=chunk.tokens_in,
+            tokens_out=chunk.tokens_out,
+            tokens_cached=chunk.tokens_cached,
+        )
         return moved
 
     return ctx.registry.write(work)
