@@ -35,6 +35,9 @@ ENDED = frozenset({S.REMOTE_DONE, S.COLLECTED})
 _ENOUGH = 3
 """Ended batches that it takes to say how long one takes."""
 
+_FARTHEST = timedelta(days=366)
+"""An end farther away is not foretold: few batches in flight say little about thousands."""
+
 Prices = Callable[[str, str], Price | None]
 """Returns the price of a provider's model, None where it is not known."""
 
@@ -152,6 +155,8 @@ def finish(
             continue
         earliest, latest = max(earliest, began + low), max(latest, began + high)
     rounds = -(-books.waiting // max(1, books.in_flight or books.waiting))
+    if rounds * high.total_seconds() > _FARTHEST.total_seconds():
+        return Finish(how="too far away to tell", first_window_ends=window)
     return Finish(
         earliest=earliest + rounds * low,
         latest=latest + rounds * high,

@@ -153,8 +153,15 @@ def labels(db: Connection, batch_ids: Sequence[int]) -> dict[int, int]:
     return {row.id: row.number for row in db.execute(query)}
 
 
+_WORDS = 60
+"""Characters of a message that must be the same where there is no code."""
+
+
 class CauseGroup(NamedTuple):
-    """Failed attempts of one cause and code. `records`: whose outcome this is, now."""
+    """Failed attempts of one cause and code, or of one wording where there is no code.
+
+    `records`: whose outcome this is, now.
+    """
 
     job_id: int
     cause: str
@@ -179,19 +186,21 @@ def causes(db: Connection, job_ids: Sequence[int], limit: int = 50) -> list[Caus
         .exists()
     )
     standing = case((failures.c.final & closed & ~superseded, 1), else_=0)
+    # Where a server gives no code, its words are all there is to tell one failure from another.
+    words = case((failures.c.code == "", func.substr(failures.c.message, 1, _WORDS)), else_="")
     keys = (failures.c.job_id, failures.c.cause, failures.c.code)
     attempts = func.count().label("attempts")
     query = (
-        select(*keys, attempts, func.sum(standing), func.max(failures.c.id))
+        select(*keys, words.label("words"), attempts, func.sum(standing), func.max(failures.c.id))
         .join(requests, requests.c.id == failures.c.request_id)
         .where(among(db, failures.c.job_id, job_ids))
-        .group_by(*keys)
-        .order_by(attempts.desc(), *keys)
+        .group_by(*keys, "words")
+        .order_by(attempts.desc(), *keys, "words")
         .limit(limit)
     )
     return [
         CauseGroup(job_id, cause, code, count, int(records), last)
-        for job_id, cause, code, count, records, last in db.execute(query)
+        for job_id, cause, code, _, count, records, last in db.execute(query)
     ]
 
 

@@ -3,15 +3,11 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-import pytest
-
 from orchestrator import api
-from orchestrator.api import submission
 from orchestrator.domain.errors import AuthError
 from orchestrator.domain.model import Gate
-from orchestrator.domain.spec import JobSpec
 from orchestrator.provider.profiles import load_profile
-from orchestrator.registry import accounts
+from orchestrator.registry import accounts, jobs
 
 
 def price(provider, model):
@@ -128,27 +124,17 @@ def test_a_refused_key_needs_you(world):
     assert need.next.startswith("put the key right")
 
 
-def test_a_registration_that_was_cut_off_needs_you_after_a_while(world, monkeypatch):
-    monkeypatch.setattr(submission, "CHUNK", 4)
-    stop = RuntimeError("power cut")
-
-    def cut(done, _total):
-        if done >= 8:
-            raise stop
-
-    source = world.folder / "labels.jsonl"
-    source.write_text("".join(f'{{"id":"r-{n}","text":"t"}}\n' for n in range(10)))
-    spec = JobSpec(
-        name="labels",
-        source=str(source),
-        key="id",
-        prompt="{text}",
-        provider="sandbox",
-        model="kimi-k2.6",
-    )
-    with pytest.raises(RuntimeError, match="power cut"):
-        api.submit(world.context, spec, actor="test", on_progress=cut)
+def test_a_registration_that_was_cut_off_needs_you_after_a_while(world):
     now = world.clock.now()
+
+    def cut_off(db):
+        jobs.add(
+            db, name="labels", provider="sandbox", spec="{}", digest="d", now=now, actor="test"
+        )
+        job = jobs.find(db, "labels")
+        jobs.grow(db, job.id, at=0, count=8)
+
+    world.registry.write(cut_off)
     assert api.needs_you(world.registry, now=now) == []
     (need,) = api.needs_you(world.registry, now=now + timedelta(hours=1))
     assert (need.cause, need.code) == ("registering", "ORC5002")

@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import api
+from orchestrator.api import exporting
+from orchestrator.api.verifying import verify
+from orchestrator.domain.cost import actual
+from orchestrator.domain.errors import IntegrityError, SinkError, UsageError
+from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
+from orchestrator.domain.profile import Price
+from orchestrator.domain.tariff import Tariff
+from orchestrator.provider.answer_text import answer_text
+from orchestrator.provider.profiles import load_profile
+from orchestrator.registry import jobs
+from orchestrator.sinks.csv_file import CsvSink, defused
+from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
+from orchestrator.sinks.formats import format_of
+from orchestrator.sinks.jsonl import JsonlSink
+from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names
+
+
+def price(provider, model):
+    found = load_profile(provider).models.get(model)
+    return found.price if found else None
+
+
+class Kept:
+    def __init__(self):
+        self.bytes = b""
+        self.closed = self.abandoned = False
+
+    def write(self, data):
+        self.bytes += data
+
+    def close(self):
+        self.closed = True
+
+    def abandon(self):
+        self.abandoned = True
+
+
+def exported(world, name="labels", kind="jsonl", **how):
+    kept = Kept()
+    job = api.find_job(world.registry, name)
+    done = api.export(world.registry, job, kept, kind=kind, prices=price, **how)
+    assert kept.closed
+    return done, kept.bytes.decode()
+
+
+def test_every_record_has_one_row_in_source_order_with_its_outcome(shared):
+    job = shared.job("done")
+    done, text = exported(shared, "done")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["id"] for row in rows] == [f"r-{n:05d}" for n in range(200)]
+    assert list(rows[0]) == ["id", "text", "outcome", "answer_text", *COLUMNS[2:]]
+    counts = {word: sum(row["outcome"] == word for row in rows) for word in ("succeeded", "failed")}
+    assert counts == {"succeeded": job.books.succeeded, "failed": job.books.failed}
+    assert counts["failed"]
+    for row in rows:
+        assert (row["answer_text"] is not None) == (row["outcome"] == "succeeded")
+        assert bool(row["error_message"]) == (row["outcome"] == "failed")
+        assert row["attempts"] >= 1
+        assert row["batch"].startswith("b")
+    assert (done.rows, done.open, done.renamed) == (200, 0, (("text", "answer_text"),))
+    costs = [Decimal(str(row["cost"])) for row in rows if row["cost"] is not None]
+    known = price("sandbox", "kimi-k2.6")
+    whole = actual(job.tokens_in, job.tokens_out, job.tokens_cached, known)
+    assert sum(costs) == whole.amount
+
+
+def test_open_records_are_exported_as_open(world):
+    world.submit(120)
+    world.tick()
+    done, text = exported(world)
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert {row["outcome"] for row in rows} == {"open"}
+    assert {row["batch"] for row in rows} == {"b01", "b02", "b03"}
+    assert done.open == 120
+
+
+def test_a_filter_exports_only_what_matches_still_in_order(shared):
+    job = shared.job("done")
+    where = parse_filter("state:failed", RECORD_FIELDS, now=shared.clock.now())
+    done, text = exported(shared, "done", where=where)
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert done.rows == len(rows) == job.books.failed
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+
+
+def test_source_values_stay_as_they_were(world, write_lines):
+    line = (
+        '{"z": 9007199254740993, "id":"a", "f": 1.10, "n":null ,"u":"\\u00e9","o":{"b":1,"a":[]}}'
+    )
+    source = write_lines([line])
+    world.submit(1, source=str(source), prompt="{id}")
+    world.run()
+    _, text = exported(world)
+    assert text.startswith(line[:-1] + ',"outcome":"succeeded","text":')
+    assert list(json.loads(text))[:6] == ["z", "id", "f", "n", "u", "o"]
+
+
+def test_a_table_has_the_columns_of_all_records_in_first_seen_order(world, write_lines):
+    source = write_lines(
+        ['{"id":"a","x":1}', '{"id":"b","y":"=1+1"}', '{"x":null,"id":"c","z":{"q":true},"y":-5}']
+    )
+    world.submit(1, source=str(source), prompt="{id}")
+    world.run()
+    _, text = exported(world, kind="csv")
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0] == ["id", "x", "y", "z", *COLUMNS]
+    assert [row[:4] for row in rows[1:]] == [
+        ["a", "1", "", ""],
+        ["b", "", "'=1+1", ""],
+        ["c", "", "-5", '{"q":true}'],
+    ]
+    _, raw = exported(world, kind="csv", raw=True)
+    assert next(r for r in csv.reader(io.StringIO(raw)) if r[0] == "b")[2] == "=1+1"
+
+
+def test_ready_batch_lines_are_exported_with_the_columns_of_the_line(world, write_lines):
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hi"}]}
+    lines = [
+        json.dumps(
+            {"custom_id": f"c-{n}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        )
+        for n in range(3)
+    ]
+    world.submit(1, source=str(write_lines(lines)), lines=True, prompt=None, key=None, model=None)
+    world.run()
+    _, text = exported(world)
+    row = json.loads(text.splitlines()[2])
+    assert (row["custom_id"], row["body"], row["outcome"]) == ("c-2", body, "succeeded")
+
+
+def test_an_export_is_verified_row_by_row(shared, tmp_path):
+    job = shared.job("done")
+    for kind in ("jsonl", "csv"):
+        path = tmp_path / f"out.{kind}"
+        api.export(shared.registry, job, OutputFile(path), kind=kind, prices=price)
+        assert all(e.ok for e in verify(shared.registry, job, export=path, prices=price))
+        lines = path.read_text().splitlines(keepends=True)
+        for broken in (
+            lines[:-1],
+            [*lines, lines[-1]],
+            [*lines[:2], lines[3], lines[2], *lines[4:]],
+            [*lines[:5], lines[5].replace("succeeded", "failed"), *lines[6:]],
+        ):
+            path.write_text("".join(broken))
+            assert not all(e.ok for e in verify(shared.registry, job, export=path, prices=price))
+
+
+def test_a_file_that_is_no_export_fails_the_check(world, tmp_path):
+    world.submit(2)
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(IntegrityError, match="can't be read as an export"):
+        verify(world.registry, world.job(), export=path)
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(b"\xff\xfe not json\n[]\n")
+    assert not all(e.ok for e in verify(world.registry, world.job(), export=path))
+
+
+def test_every_equation_holds_at_any_time(bad_world):
+    bad_world.submit(120)
+    assert all(e.ok for e in verify(bad_world.registry, bad_world.job()))
+    for _ in range(8):
+        bad_world.clock.seconds += 240
+        bad_world.tick()
+        assert all(e.ok for e in verify(bad_world.registry, bad_world.job()))
+    job = bad_world.run()
+    assert job.books.open == 0
+    assert all(e.ok for e in verify(bad_world.registry, job))
+
+
+def test_a_lost_response_and_a_wrong_counter_are_found(world, screen):
+    world.submit(20)
+    world.run()
+    job = world.job()
+
+    def damage(db):
+        db.exec_driver_sql(f"DELETE FROM responses WHERE request_id = {job.id << 32}")
+        jobs.count(db, job.id, tokens_in=1)
+
+    world.registry.write(damage)
+    wrong = {e.what for e in verify(world.registry, job) if not e.ok}
+    assert "succeeded = succeeded requests with a response" in wrong
+    assert "tokens in = sum over answers" in wrong
+    ran = screen(world, "verify", "labels")
+    assert ran.status == 6
+    assert "WRONG" in ran.out
+    assert json.loads(screen(world, "verify", "labels", "--json").out)["data"]["ok"] is False
+
+
+def test_the_command_writes_a_file_and_says_which_column_gave_way(world, screen, tmp_path):
+    world.submit(5)
+    world.run()
+    ran = screen(world, "export", "labels", "-o", "out.jsonl")
+    assert (ran.status, ran.out) == (0, "out.jsonl\n")
+    assert 'the source has a column "text"' in ran.err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+    piped = screen(world, "export", "labels", "-o", "-", "--where", "key:r-00003")
+    assert json.loads(piped.out)["id"] == "r-00003"
+    data = json.loads(screen(world, "export", "labels", "-o", "a.csv", "--json").out)["data"]
+    assert (data["rows"], data["format"], data["currency"]) == (5, "csv", "USD")
+
+
+REFUSED = (
+    (("-o", "nowhere/out.jsonl"), 73, "mkdir -p"),
+    (("-o", "."), 73, "is a folder"),
+    (("-o", "/dev/full"), 74, "make room"),
+    (("-o", "out.parquet"), 2, "export to jsonl"),
+    (("-o", "out", "--format", "csvv"), 2, 'did you mean "csv"'),
+    (("-o", "-", "--json"), 2, "both want stdout"),
+)
+
+
+def test_an_export_that_cannot_be_is_refused_with_what_to_do(world, screen, tmp_path):
+    world.submit(3)
+    for argv, status, words in REFUSED:
+        ran = screen(world, "export", "labels", *argv)
+        assert (ran.status, words in ran.err) == (status, True), argv
+    assert [path for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_a_failed_export_leaves_the_older_file_as_it_was(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text("old\n")
+    output = OutputFile(path)
+    output.write(b"new\n")
+    output.abandon()
+    assert path.read_text() == "old\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
+    whole = OutputFile(path)
+    whole.write(b"new\n")
+    assert path.read_text() == "old\n"
+    whole.close()
+    assert path.read_text() == "new\n"
+
+
+def test_a_full_disk_says_so_with_its_own_status(tmp_path):
+    output = OutputFile(tmp_path / "out")
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    class Full:
+        def write(self, _data):
+            raise full
+
+        def close(self):
+            pass
+
+    output._file.close()
+    output._file = Full()
+    with pytest.raises(SinkFull) as error:
+        output.write(b"x")
+    assert (error.value.exit_code, error.value.code) == (74, "ORC6004")
+    output.abandon()
+
+
+def test_a_broken_sink_is_abandoned(world):
+    world.submit(3)
+
+    class Broken(Kept):
+        def write(self, data):
+            raise SinkError("no")
+
+    broken = Broken()
+    with pytest.raises(SinkError):
+        api.export(world.registry, world.job(), broken, kind="jsonl")
+    assert broken.abandoned
+    assert not broken.closed
+
+
+def test_a_stream_gets_every_byte_and_is_left_open():
+    got = []
+    stream = OutputStream(got.append, lambda: got.append(b"flushed"))
+    stream.write(b"a")
+    stream.abandon()
+    stream.close()
+    assert got == [b"a", b"flushed"]
+
+
+def test_too_many_columns_are_no_table(world, write_lines, monkeypatch):
+    monkeypatch.setattr(exporting, "MAX_COLUMNS", 3)
+    source = write_lines(['{"id":"a","b":1,"c":2,"d":3}'])
+    world.submit(1, source=str(source), prompt="{id}")
+    with pytest.raises(SinkError, match="different columns"):
+        exported(world, kind="csv")
+    assert exported(world)[0].rows == 1
+
+
+def test_formats_follow_the_name_then_the_ending():
+    assert format_of("out.csv", None) == "csv"
+    assert format_of("out.ndjson", None) == "jsonl"
+    assert format_of("-", None) == "jsonl"
+    assert format_of("out", None) == "jsonl"
+    assert format_of("out.csv", "jsonl") == "jsonl"
+    with pytest.raises(UsageError):
+        format_of("out.parquet", None)
+
+
+KEYS = st.sampled_from([*COLUMNS, *(f"answer_{name}" for name in COLUMNS), "id", "x"])
+
+
+@given(st.sets(KEYS))
+def test_outcome_columns_never_take_a_name_of_the_source(taken):
+    names = column_names(taken)
+    assert len(set(names)) == len(COLUMNS)
+    assert not set(names) & taken
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+RECORDS = st.dictionaries(st.text(max_size=8), VALUES, max_size=5)
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(RECORDS, TEXTS, TEXTS)
+def test_a_line_holds_the_record_as_it_was_and_the_outcome_behind_it(record, text, message):
+    kept = Kept()
+    names = column_names(record)
+    row = OutcomeRow(json.dumps(record), "failed", text, 1, None, "0.10", None, message, 2, "b01")
+    JsonlSink(kept, names).write([row])
+    line = kept.bytes.decode()
+    assert line.count("\n") == 1
+    read = json.loads(line)
+    assert {key: value for key, value in read.items() if key not in names} == record
+    assert read[names[1]] == text
+    assert read[names[6]] == message
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4))
+def test_a_table_is_read_back_as_it_was_but_for_formulas(values):
+    kept = Kept()
+    columns = [f"c{n}" for n in range(len(values))]
+    record = json.dumps(dict(zip(columns, values, strict=True)))
+    CsvSink(kept, columns, COLUMNS).write([OutcomeRow(record, "open")])
+    _, row = csv.reader(io.StringIO(kept.bytes.decode(), newline=""))
+    assert row[: len(values)] == [defused(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=cmd()", "'=cmd()"),
+        ("+1 call", "'+1 call"),
+        ("@sum", "'@sum"),
+        ("-x", "'-x"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("-5", "-5"),
+        ("+49.5", "+49.5"),
+        ("-1,000.50", "-1,000.50"),
+        ("", ""),
+        ("a=b", "a=b"),
+    ],
+)
+def test_only_text_that_a_spreadsheet_would_run_is_defused(cell, shown):
+    assert defused(cell) == shown
+
+
+DIGITS = st.decimals(0, 1000, places=6, allow_nan=False, allow_infinity=False)
+
+
+@given(DIGITS, DIGITS, DIGITS, *[st.integers(0, 10**9)] * 3)
+def test_a_tariff_says_exactly_what_the_price_says(one, two, three, tokens_in, out, cached):
+    known = Price(currency="USD", input=one, cached_input=two, output=three, as_of="2026-01-01")
+    tariff = Tariff(known)
+    text = tariff.written(tariff.units(tokens_in, out, cached))
+    assert Decimal(text) == actual(tokens_in, out, cached, known).amount
+    assert "e" not in text.lower()
+
+
+def completion(message):
+    return json.dumps({"choices": [{"index": 0, "message": message}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (completion({"role": "assistant", "content": "yes"}), "yes"),
+        (completion({"content": [{"type": "text", "text": "a"}, {"text": "b"}]}), "ab"),
+        (completion({"content": None}), ""),
+        (completion({"content": ""}), ""),
+        (
+            completion({"content": None, "tool_calls": [{"id": "t"}]}),
+            '{"content": null, "tool_calls": [{"id": "t"}]}',
+        ),
+        ('{"output":[{"content":[{"text":"r"}]}]}', "r"),
+        ('{"data":[{"embedding":[1.50]}]}', '{"data":[{"embedding":[1.50]}]}'),
+        ("not json", "not json"),
+        ("[]", "[]"),
+        ('{"choices":[]}', ""),
+        ('{"choices":[{"message":{"content":"cut \\ud83d"}}]}', "cut \ufffd"),
+    ],
+)
+def test_the_text_of_an_answer_is_found_in_every_shape(body, text):
+    assert answer_text(body) == text
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_the_text_of_an_answer_never_raises(body):
+    assert isinstance(answer_text(body), str)
