@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         retry,
         steerable,
     )
+    from orchestrator.api.explaining import explain
     from orchestrator.api.exporting import Exported, export
+    from orchestrator.api.failing import FailureGroup, failure_groups
     from orchestrator.api.listing import (
         EventView,
         batch_events,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     )
     from orchestrator.api.lookup import find_batch, find_job, find_record
     from orchestrator.api.needs import NeedsYou, needs_you
+    from orchestrator.api.records import RecordTrace, trace_record
+    from orchestrator.api.stories import Explanation
     from orchestrator.api.submission import (
         Contract,
         Plan,
@@ -40,17 +44,22 @@ if TYPE_CHECKING:
         read_contract,
         submit,
     )
+    from orchestrator.api.verifying import Equation, verify
     from orchestrator.api.views import BatchView, Fleet, JobView, batch_view, fleet, job_view
 
 _HOMES = {
     "BatchView": "views",
     "Contract": "submission",
+    "Equation": "verifying",
     "EventView": "listing",
+    "Explanation": "stories",
     "Exported": "exporting",
+    "FailureGroup": "failing",
     "Fleet": "views",
     "JobView": "views",
     "NeedsYou": "needs",
     "Plan": "submission",
+    "RecordTrace": "records",
     "Steered": "control",
     "Submitted": "submission",
     "batch_events": "listing",
@@ -58,7 +67,9 @@ _HOMES = {
     "cancel_batch": "control",
     "cancel_job": "control",
     "cost_of": "control",
+    "explain": "explaining",
     "export": "exporting",
+    "failure_groups": "failing",
     "find_batch": "lookup",
     "find_job": "lookup",
     "find_record": "lookup",
@@ -76,18 +87,24 @@ _HOMES = {
     "retry": "control",
     "steerable": "control",
     "submit": "submission",
+    "trace_record": "records",
+    "verify": "verifying",
 }
 """Where each public name lives, below this package."""
 
 __all__ = [
     "BatchView",
     "Contract",
+    "Equation",
     "EventView",
+    "Explanation",
     "Exported",
+    "FailureGroup",
     "Fleet",
     "JobView",
     "NeedsYou",
     "Plan",
+    "RecordTrace",
     "Steered",
     "Submitted",
     "batch_events",
@@ -95,7 +112,9 @@ __all__ = [
     "cancel_batch",
     "cancel_job",
     "cost_of",
+    "explain",
     "export",
+    "failure_groups",
     "find_batch",
     "find_job",
     "find_record",
@@ -113,6 +132,8 @@ __all__ = [
     "retry",
     "steerable",
     "submit",
+    "trace_record",
+    "verify",
 ]
 
 

@@ -2,77 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
+from orchestrator.api.explaining_provider import PROVIDER, explain_provider
 from orchestrator.api.failing import failure_groups
 from orchestrator.api.listing import batch_events
 from orchestrator.api.lookup import Found, find_batch, find_job, find_record
 from orchestrator.api.records import RecordTrace, trace_record
+from orchestrator.api.stories import Choice, Explanation, SayTime, in_utc
 from orchestrator.api.views import (
     BatchView,
     JobView,
     batch_view,
     job_view,
-    money_dict,
     no_prices,
-    waits_dict,
 )
-from orchestrator.domain.cost import Money
 from orchestrator.domain.errors import NotFound
-from orchestrator.domain.model import Account, BatchState, Gate, JobState
+from orchestrator.domain.model import BatchState, JobState
 from orchestrator.domain.progress import Prices, share_of
 from orchestrator.domain.waiting import WaitsFor
-from orchestrator.registry import accounts, batches, reports
+from orchestrator.registry import reports
 from orchestrator.registry.session import Registry
 
-PROVIDER = "provider:"
 _CAUSES = 3
-
-SayTime = Callable[[datetime], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One thing the user may do: the command, its effect, and the money it is about, if known."""
-
-    command: str
-    effect: str
-    money: Money | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """The story of one thing, in sentences."""
-
-    subject: str
-    state: str
-    happened: tuple[str, ...]
-    waits_for: WaitsFor | None
-    next: tuple[str, ...]
-    if_nothing: str
-    choices: tuple[Choice, ...]
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the JSON form."""
-        return {
-            "subject": self.subject,
-            "state": self.state,
-            "happened": list(self.happened),
-            "waits_for": waits_dict(self.waits_for) if self.waits_for else None,
-            "next": list(self.next),
-            "if_nothing": self.if_nothing,
-            "choices": [
-                {"command": c.command, "effect": c.effect, "money": money_dict(c.money)}
-                for c in self.choices
-            ],
-        }
-
-
-def in_utc(moment: datetime) -> str:
-    """Return `2026-11-23 12:00 UTC`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def explain(
@@ -92,7 +45,7 @@ def explain(
     if job is not None:
         return _record(registry, find_record(registry, subject, job), now, say_time)
     if subject.startswith(PROVIDER):
-        return _provider(registry, subject.removeprefix(PROVIDER), now, say_time)
+        return explain_provider(registry, subject.removeprefix(PROVIDER), now, say_time)
     for explained in (_job_named, _batch_named):
         try:
             return explained(registry, subject, now, prices, say_time)
@@ -335,71 +288,3 @@ def _record_waits(
         job, batch = find_batch(registry, trace.attempts[-1].batch)
         return batch_view(registry, job, batch, now=now).waits_for
     return None
-
-
-def _provider(registry: Registry, name: str, now: datetime, say_time: SayTime) -> Explanation:
-    with registry.read() as db:
-        account = accounts.find(db, name)
-        if account is None:
-            known = [one.provider for one in accounts.everyone(db)]
-            raise NotFound(
-                f"{name} was never used from this registry",
-                why=f"there are {', '.join(known)}" if known else "no provider was",
-                next="orchestrator doctor",
-            )
-        live = len(batches.live(db, name))
-        jobs_waiting, records = reports.waiting_at(db, name)
-    state = "paused" if account.paused else account.gate.value
-    return Explanation(
-        subject=f"{PROVIDER}{name}",
-        state=state,
-        happened=tuple(_provider_story(account, live, jobs_waiting, records, say_time)),
-        waits_for=None,
-        next=tuple(_provider_next(account, now, say_time)),
-        if_nothing=_provider_if_nothing(account),
-        choices=tuple(_provider_choices(account)),
-    )
-
-
-def _provider_story(
-    account: Account, live: int, jobs_waiting: int, records: int, say_time: SayTime
-) -> Iterator[str]:
-    if account.gate is not Gate.OPEN:
-        since = f" since {say_time(account.since)}" if account.since else ""
-        yield f"its gate is {account.gate.value}{since}: {account.reason or 'it refused a call'}"
-    elif account.reason:
-        yield f"the last call that failed: {account.reason}"
-    else:
-        yield "its gate is open: the last call went well"
-    if account.paused:
-        yield "it is paused by a person"
-    owners = "1 job" if jobs_waiting == 1 else f"{jobs_waiting:,} jobs"
-    yield f"batches at work there: {live:,}; open records: {records:,}, of {owners}"
-    if account.refreshed_at is not None:
-        yield f"its batches were last listed {say_time(account.refreshed_at)}"
-
-
-def _provider_next(account: Account, now: datetime, say_time: SayTime) -> Iterator[str]:
-    if account.gate is not Gate.OPEN and account.until is not None:
-        yield f"one call is let through {say_time(max(now, account.until))}; a yes opens the gate"
-    yield f"its batches are listed again {say_time(max(now, account.refresh_due_at))}"
-
-
-def _provider_if_nothing(account: Account) -> str:
-    if account.gate is Gate.CLOSED:
-        return (
-            "nothing new is sent and nothing is marked failed; it is asked again from time to "
-            "time, and work goes on by itself once it accepts it"
-        )
-    if account.paused:
-        return "nothing new is sent; what is in flight is still collected"
-    return "work goes on"
-
-
-def _provider_choices(account: Account) -> Iterator[Choice]:
-    name = account.provider
-    if account.paused or account.gate is not Gate.OPEN:
-        yield Choice(f"orchestrator resume {PROVIDER}{name}", "asks it again at once")
-    if not account.paused:
-        yield Choice(f"orchestrator pause {PROVIDER}{name}", "nothing new is sent to it")
-    yield Choice(f"orchestrator doctor {name}", "checks key, clock, limits and balance")

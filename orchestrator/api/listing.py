@@ -16,7 +16,7 @@ from orchestrator.domain.errors import NotFound
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.progress import Prices
-from orchestrator.registry import jobs, outcomes, reports
+from orchestrator.registry import jobs, lists, outcomes, reports
 from orchestrator.registry.events import Entry
 from orchestrator.registry.outcomes import Listed
 from orchestrator.registry.session import Registry
@@ -67,7 +67,7 @@ def list_jobs(
     """Return jobs that match; `sort`: newest, oldest, name; `after`: behind the job so named."""
     with registry.read() as db:
         behind = job_named(db, after) if after is not None else None
-        found = reports.list_jobs(db, where, after=behind, sort=sort, limit=limit)
+        found = lists.list_jobs(db, where, after=behind, sort=sort, limit=limit)
         return views_of(db, found, now=now, prices=prices)
 
 
@@ -85,7 +85,7 @@ def list_batches(
     with registry.read() as db:
         owner = job_named(db, job).id if job is not None else None
         behind = batch_named(db, after)[1].id if after is not None else None
-        found = reports.list_batches(db, where, job_id=owner, after=behind, sort=sort, limit=limit)
+        found = lists.list_batches(db, where, job_id=owner, after=behind, sort=sort, limit=limit)
         return batch_views(db, found, now=now)
 
 
@@ -139,7 +139,7 @@ def list_events(
     """Return events that match; `sort`: newest, oldest; `after`: behind the event of this id."""
     with registry.read() as db:
         owner = job_named(db, job).id if job is not None else None
-        found = reports.list_events(
+        found = lists.list_events(
             db, where, job_id=owner, after=after, newest=sort == "newest", limit=limit
         )
         return event_views(db, found)
@@ -148,7 +148,7 @@ def list_events(
 def batch_events(registry: Registry, batch: Batch, limit: int = 200) -> list[EventView]:
     """Return what happened to a batch, oldest first: the latest `limit` events."""
     with registry.read() as db:
-        found = reports.list_events(db, batch_id=batch.id, newest=True, limit=limit)
+        found = lists.list_events(db, batch_id=batch.id, newest=True, limit=limit)
         return event_views(db, found[::-1])
 
 

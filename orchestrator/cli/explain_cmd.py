@@ -13,7 +13,7 @@ from orchestrator.cli.looking import prices_of, reading
 from orchestrator.cli.session import Session
 
 if TYPE_CHECKING:
-    from orchestrator.api.explaining import Choice, Explanation
+    from orchestrator.api.stories import Choice, Explanation
     from orchestrator.cli.output import Console
 
 
