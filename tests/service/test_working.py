@@ -255,6 +255,14 @@ def test_a_watch_takes_over_when_the_daemon_dies(project, until):
     every_record_once(project, 50)
 
 
+def test_submit_and_watch_in_one(project):
+    ran = project.submit(5, "labels", "--watch")
+    assert ran.status == 0
+    assert ran.out.splitlines()[0] == "labels"
+    assert ran.out.splitlines()[-1].split("\t")[1:5] == ["labels", "finished", "5", "5"]
+    assert "nobody is at work" not in ran.err
+
+
 def _end(child):
     if child.poll() is None:
         try:
