@@ -15,6 +15,10 @@ from orchestrator.sandbox.server import running_sandbox
 from orchestrator.sandbox.temper import Batches, Lines, Temper
 
 RECORDS = 3_000
+
+FEWER = ("planned", "upload_began", "create_began", "remote_ended", "reconciled")
+"""On PostgreSQL each death is followed by the wait for the dead worker's lease."""
+
 TEMPER = Temper(
     lines=Lines(overloaded=0.05, content_filter=0.01, duplicated=0.01, garbage=0.01),
     batches=Batches(validating=(1, 600), running=(1800, 3600), finalizing=(1, 60)),
@@ -42,14 +46,18 @@ def test_a_job_killed_in_each_phase_ends_with_every_record_once_and_no_batch_twi
     sandbox.anonymous = True
     with running_sandbox(sandbox) as base_url:
         write_project(tmp_path, registry_url, base_url)
-        killer = Killer(tmp_path, registry_url)
+        phases = PHASES if registry_url.startswith("sqlite") else FEWER
+        killer = Killer(tmp_path, registry_url, phases)
         spec = ["--key", "id", "--prompt", "One word: {text}"]
         spec += ["--provider", "sandbox", "--model", "kimi-k2.6"]
-        assert killer.run("submit", "source.jsonl", "--name", "all", *spec) == 0
-        assert killer.run("watch", "all", "--progress", "off") == 3, "some records fail for good"
-        assert killer.run("verify", "all") == 0
-        assert killer.run("export", "all", "-o", "out.jsonl") == 0
-    assert set(killer.died_in) >= set(PHASES) - {"submitted", "job_registered", "observed"}
+        assert killer.run("submit", "source.jsonl", "--name", "everything", *spec) == 0
+        assert killer.run("watch", "everything", "--progress", "off") == 3, (
+            "some records fail for good"
+        )
+        assert killer.run("verify", "everything") == 0
+        assert killer.run("export", "everything", "-o", "out.jsonl") == 0
+        killer.close()
+    assert set(killer.died_in) >= set(phases) - {"submitted", "job_registered", "observed"}
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()]
     assert [row["id"] for row in rows] == [f"r-{number:05d}" for number in range(RECORDS)]
     outcomes = Counter(row["outcome"] for row in rows)

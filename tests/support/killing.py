@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -31,10 +32,11 @@ PHASES = (
 class Killer:
     """Runs commands of the orchestrator in `folder`, killing each once in every phase."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, phases: Sequence[str] = PHASES) -> None:
         self.folder = folder
-        self.url = url
         self.died_in: list[str] = []
+        self._phases = phases
+        self._engine = sa.create_engine(url)
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start the orchestrator with `command`."""
@@ -67,15 +69,16 @@ class Killer:
 
     def phases(self) -> set[str]:
         """Return the kinds of event that the registry holds."""
-        engine = sa.create_engine(self.url)
         try:
-            with engine.connect() as db:
+            with self._engine.connect() as db:
                 kinds = db.exec_driver_sql("SELECT DISTINCT kind FROM events").scalars()
-                return {kind for kind in kinds if kind in PHASES}
+                return {kind for kind in kinds if kind in self._phases}
         except sa.exc.DBAPIError:
             return set()  # no registry yet
-        finally:
-            engine.dispose()
+
+    def close(self) -> None:
+        """Let go of the registry."""
+        self._engine.dispose()
 
 
 def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
