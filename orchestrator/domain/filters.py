@@ -179,8 +179,9 @@ class _Term:
 def parse_filter(text: str, fields: Mapping[str, Field], *, now: datetime) -> Filter:
     """Read `text` into conditions over `fields`; an empty text is no condition.
 
-    `now` anchors `since:2h`; a date without a zone is meant in the zone of `now`. Bounded to 2,000 characters and 32 conditions. Raises UsageError
-    (ORC1002) that names the term and its position.
+    `now` anchors `since:2h`; a date without a zone is meant in the zone of
+    `now`. Bounded to 2,000 characters and 32 conditions. Raises UsageError (ORC1002) that names
+    the term and its position.
     """
     if len(text) > MAX_LENGTH:
         raise _bad(f"the filter is {len(text):,} characters long; at most {MAX_LENGTH:,} are read")

@@ -48,7 +48,7 @@ def insert_once(db: Connection, table: Table, key: str, values: Mapping[str, Any
     """Insert one row unless another one holds its `key` already; say whether it was inserted."""
     dialect = sqlite if db.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=[key])
-    return db.execute(statement).rowcount == 1
+    return db.execute(statement.returning(table.c[key])).first() is not None
 
 
 def _executemany(

@@ -30,7 +30,8 @@ W = RequestState
         (None, "batch_cancelled", Cause.CANCELLED),
         (None, "400", Cause.REFUSED),
         (None, "503", Cause.SERVER),
-        (None, "", Cause.REFUSED),
+        (None, "", Cause.SERVER),
+        (None, "no_such_code", Cause.REFUSED),
     ],
 )
 def test_a_failed_line_has_one_cause(status: int | None, code: str, cause: Cause) -> None:

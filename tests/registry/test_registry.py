@@ -119,6 +119,12 @@ def test_two_writers_of_one_row_both_get_their_turn(registry: Registry) -> None:
     assert count == 40
 
 
+def test_only_the_first_of_two_equal_rows_is_inserted(registry: Registry) -> None:
+    row = {"id": "x", "created_at": NOW}
+    assert registry.write(lambda db: insert_once(db, tables.instance, "id", row))
+    assert not registry.write(lambda db: insert_once(db, tables.instance, "id", row))
+
+
 def test_a_set_of_ids_is_one_parameter_however_many(registry: Registry) -> None:
     with registry.read() as db:
         query = sa.select(tables.jobs.c.id).where(among(db, tables.jobs.c.id, range(100_000)))
