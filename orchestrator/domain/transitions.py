@@ -17,9 +17,11 @@ they change; "final" is computed, never retyped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
+
+import msgspec
 
 from orchestrator.domain.errors import IllegalTransition
 from orchestrator.domain.model import Batch, BatchState, JobState, RequestState
@@ -29,8 +31,7 @@ J = JobState
 R = RequestState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a batch. Its fields are the columns that it changes."""
 
     resets: ClassVar[Mapping[str, Any]] = {"tries": 0, "reason": None, "code": None}
@@ -38,28 +39,25 @@ class Event:
 
     def values(self) -> dict[str, Any]:
         """Return the event's own facts by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in self.__struct_fields__}
 
     def changes(self) -> dict[str, Any]:
         """Return the columns this event sets."""
         return {**self.resets, **self.values()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built(Event):
+class Built(Event, frozen=True, kw_only=True):
     """The input file is complete on disk."""
 
     sha256: str
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolLost(Event):
+class SpoolLost(Event, frozen=True, kw_only=True):
     """The input file is not on disk any more, or not what was built: build it again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadBegan(Event):
+class UploadBegan(Event, frozen=True, kw_only=True):
     """The upload is about to be sent under this account."""
 
     resets: ClassVar[Mapping[str, Any]] = {"looks": 0, "unknown_since": None}
@@ -67,16 +65,14 @@ class UploadBegan(Event):
     unknown_since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded(Event):
+class Uploaded(Event, frozen=True, kw_only=True):
     """The provider holds the input file, uploaded for this batch or found by its token."""
 
     resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "unknown_since": None}
     input_file_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadUnanswered(Event):
+class UploadUnanswered(Event, frozen=True, kw_only=True):
     """The upload may or may not have arrived."""
 
     resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
@@ -84,16 +80,14 @@ class UploadUnanswered(Event):
     unknown_since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadNeverArrived(Event):
+class UploadNeverArrived(Event, frozen=True, kw_only=True):
     """The file list shows nothing of ours: upload again, under a new token."""
 
     token: str
     spare_tokens: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRefusedForNow(Event):
+class CallRefusedForNow(Event, frozen=True, kw_only=True):
     """The provider certainly did nothing, and may do it later: back to before the call."""
 
     resets: ClassVar[Mapping[str, Any]] = {}
@@ -102,16 +96,14 @@ class CallRefusedForNow(Event):
     tries: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateBegan(Event):
+class CreateBegan(Event, frozen=True, kw_only=True):
     """The create call is about to be sent."""
 
     resets: ClassVar[Mapping[str, Any]] = {"looks": 0, "unknown_since": None}
     create_began_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Created(Event):
+class Created(Event, frozen=True, kw_only=True):
     """The provider made the batch and told us so, or it was found by its token (adopted)."""
 
     resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "unknown_since": None}
@@ -125,13 +117,11 @@ class Created(Event):
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted(Created):
+class Adopted(Created, frozen=True, kw_only=True):
     """A create without an answer had its effect: the batch was found at the provider."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateUnanswered(Event):
+class CreateUnanswered(Event, frozen=True, kw_only=True):
     """The create call may or may not have had its effect, now or later."""
 
     resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
@@ -139,24 +129,21 @@ class CreateUnanswered(Event):
     unknown_since: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookedInVain(Event):
+class LookedInVain(Event, frozen=True, kw_only=True):
     """The token was looked for and not found."""
 
     resets: ClassVar[Mapping[str, Any]] = {}
     looks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRevoked(Event):
+class InputRevoked(Event, frozen=True, kw_only=True):
     """The input file is deleted: a create that is still on its way will now be refused."""
 
     resets: ClassVar[Mapping[str, Any]] = {"looks": 0}
     revoked_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed(Event):
+class Renewed(Event, frozen=True, kw_only=True):
     """No batch was made, and none can be any more: start over with a fresh upload."""
 
     resets: ClassVar[Mapping[str, Any]] = {
@@ -171,8 +158,7 @@ class Renewed(Event):
     renewals: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputVanished(Event):
+class InputVanished(Event, frozen=True, kw_only=True):
     """The provider does not know the uploaded input file: upload it again."""
 
     resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "input_file_id": None}
@@ -180,8 +166,7 @@ class InputVanished(Event):
     spare_tokens: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed(Event):
+class Observed(Event, frozen=True, kw_only=True):
     """The provider shows another status than before."""
 
     resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "gone_since": None}
@@ -196,8 +181,7 @@ class Observed(Event):
     changed_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteEnded(Observed):
+class RemoteEnded(Observed, frozen=True, kw_only=True):
     """The provider will not move the batch any more: completed, failed, expired or cancelled."""
 
     output_file_id: str | None
@@ -205,24 +189,21 @@ class RemoteEnded(Observed):
     remote_ended_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAsked(Event):
+class CancelAsked(Event, frozen=True, kw_only=True):
     """Somebody wants the batch cancelled."""
 
     resets: ClassVar[Mapping[str, Any]] = {}
     cancel_asked_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelSent(Event):
+class CancelSent(Event, frozen=True, kw_only=True):
     """The provider was asked to cancel; it may still complete."""
 
     resets: ClassVar[Mapping[str, Any]] = {}
     cancel_sent_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteGone(Event):
+class RemoteGone(Event, frozen=True, kw_only=True):
     """The provider says it does not know the batch."""
 
     resets: ClassVar[Mapping[str, Any]] = {}
@@ -230,8 +211,7 @@ class RemoteGone(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collected(Event):
+class Collected(Event, frozen=True, kw_only=True):
     """Output and error file are complete on disk."""
 
     output_sha256: str | None
@@ -240,27 +220,23 @@ class Collected(Event):
     error_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultsLost(Event):
+class ResultsLost(Event, frozen=True, kw_only=True):
     """A collected file is not on disk any more: download again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciled(Event):
+class Reconciled(Event, frozen=True, kw_only=True):
     """Every member has its answer, or is known to have none."""
 
     missing: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanedUp(Event):
+class CleanedUp(Event, frozen=True, kw_only=True):
     """Nothing of the batch is left at the provider, or all that is left is meant to stay."""
 
     resets: ClassVar[Mapping[str, Any]] = {"tries": 0, "input_file_id": None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked(Event):
+class Parked(Event, frozen=True, kw_only=True):
     """No safe automatic move is left: a person decides."""
 
     resets: ClassVar[Mapping[str, Any]] = {"tries": 0}
@@ -269,25 +245,21 @@ class Parked(Event):
     code: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedToCollected(Event):
+class ReleasedToCollected(Event, frozen=True, kw_only=True):
     """A person lets the reconcile go on: members without an answer are asked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedToCollecting(Event):
+class ReleasedToCollecting(Event, frozen=True, kw_only=True):
     """A person lets the batch be collected although its counts are not ours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedToLooking(Event):
+class ReleasedToLooking(Event, frozen=True, kw_only=True):
     """A person wants the unanswered create looked for again."""
 
     resets: ClassVar[Mapping[str, Any]] = {**Event.resets, "looks": 0, "renewals": 0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Superseded(Event):
+class Superseded(Event, frozen=True, kw_only=True):
     """The batch gave its members back; they travel in others."""
 
 

@@ -12,20 +12,27 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.engine import Dialect
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import any_
 
 from orchestrator.registry.tables import Utc
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy.dialects import postgresql
 
 Row = tuple[Any, ...]
-
-_PG: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
 
 
 def insert_rows(
@@ -46,9 +53,17 @@ def insert_rows(
 
 def insert_once(db: Connection, table: Table, key: str, values: Mapping[str, Any]) -> bool:
     """Insert one row unless another one holds its `key` already; say whether it was inserted."""
-    dialect = sqlite if db.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=[key])
+    statement = _inserting(db, table).values(**values).on_conflict_do_nothing(index_elements=[key])
     return db.execute(statement.returning(table.c[key])).first() is not None
+
+
+def _inserting(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT of the dialect in use: what to do on a conflict is not in the standard."""
+    if db.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as heavy as all the rest of a look
+
+    return postgresql.insert(table)
 
 
 def _executemany(
@@ -96,7 +111,10 @@ def _copy(db: Connection, table: Table, columns: Sequence[str], rows: Iterable[R
 
 
 def _pg_type(column: Column[Any]) -> str:
-    compiled = column.type.compile(dialect=_PG).lower()
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see `_inserting`
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
+    compiled = column.type.compile(dialect=dialect).lower()
     name = compiled.split("(")[0]
     return {"timestamp with time zone": "timestamptz", "float": "float8"}.get(name, name)
 
@@ -107,7 +125,7 @@ def _insert_ignoring(
     values = [dict(zip(columns, row, strict=True)) for row in rows]
     if values:
         keys = [name.strip() for name in ignore.split(",")]
-        db.execute(postgresql.insert(table).on_conflict_do_nothing(index_elements=keys), values)
+        db.execute(_inserting(db, table).on_conflict_do_nothing(index_elements=keys), values)
 
 
 def among(db: Connection, column: Column[Any], ids: Sequence[int]) -> ColumnElement[bool]:

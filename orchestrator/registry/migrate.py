@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from orchestrator.domain.errors import RegistryError
+from orchestrator.domain.errors import NotFound, RegistryError
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import SCHEMA
 from orchestrator.shipped import shipped
@@ -90,7 +90,7 @@ def check(registry: Registry) -> None:
     """
     found = current(registry)
     if found is None:
-        raise RegistryError(
+        raise NotFound(
             "the registry is empty: nothing was ever submitted here",
             code="ORC4007",
             where=registry.describe(),

@@ -15,7 +15,13 @@ from alembic.script import ScriptDirectory
 from support.databases import Databases
 from support.world import World
 
-from orchestrator.domain.errors import ClaimLost, ConfigError, RegistryError, SpoolError
+from orchestrator.domain.errors import (
+    ClaimLost,
+    ConfigError,
+    NotFound,
+    RegistryError,
+    SpoolError,
+)
 from orchestrator.domain.transitions import Built
 from orchestrator.registry import batches, jobs, migrate, tables, workers
 from orchestrator.registry.bulk import among, insert_once
@@ -37,7 +43,7 @@ def test_the_schema_constant_is_the_head_of_the_migrations() -> None:
 
 def test_an_empty_database_is_set_up_and_an_up_to_date_one_left_alone(tmp_path: Path) -> None:
     registry = Registry(f"sqlite:///{tmp_path / 'new' / 'registry.db'}")
-    with pytest.raises(RegistryError, match="nothing was ever submitted"):
+    with pytest.raises(NotFound, match="nothing was ever submitted"):
         migrate.check(registry)
     migrate.ensure(registry, now=NOW)
     migrate.check(registry)
