@@ -9,10 +9,11 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection
 
-from orchestrator.domain.cost import Money, estimate
+from orchestrator.domain.cost import estimate
 from orchestrator.domain.errors import GuardError, NotFound
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Batch, BatchState, Gate, Job, JobState, RequestState
+from orchestrator.domain.money import Money
 from orchestrator.domain.transitions import (
     JOB_FINAL,
     CancelAsked,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.api.views import money_dict, waits_dict
-from orchestrator.domain.cost import Money
+from orchestrator.domain.money import Money
 from orchestrator.domain.waiting import WaitsFor
 
 SayTime = Callable[[datetime], str]

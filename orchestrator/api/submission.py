@@ -12,10 +12,11 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection
 
-from orchestrator.domain.cost import Money, estimate, online
+from orchestrator.domain.cost import estimate, online
 from orchestrator.domain.errors import NameTaken, NotFound, PlanChanged, SourceError
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import Job, JobState
+from orchestrator.domain.money import Money
 from orchestrator.domain.packing import MAX_REQUESTS
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec

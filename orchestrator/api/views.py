@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.cost import Money
 from orchestrator.domain.model import Account, Batch, BatchState, Books, Job, JobState
+from orchestrator.domain.money import Money
 from orchestrator.domain.progress import (
     BatchGroup,
     Costs,

@@ -14,7 +14,8 @@ from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.cli.tables import Column, Row, to_json
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.units import Money, format_duration
+from orchestrator.domain.money import Money
+from orchestrator.domain.units import format_duration
 
 if TYPE_CHECKING:
     from orchestrator.settings import Configuration, Origin, Value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import human
-from orchestrator.domain.cost import Money
+from orchestrator.domain.money import Money
 
 if TYPE_CHECKING:
     from orchestrator.api.views import JobView

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.job_lines import job_lines
-from orchestrator.cli.looking import pages, prices_of, reading, shown_money
+from orchestrator.cli.looking import pages, prices_of, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option
 from orchestrator.cli.session import Session
@@ -83,7 +83,7 @@ def _row(view: JobView) -> Row:
         "expired": books.expired,
         "cancelled": books.cancelled,
         "open": books.open,
-        "cost": shown_money(view.costs.so_far),
+        "cost": view.costs.so_far,
         "submitted_at": job.created_at,
         "finished_at": job.finished_at,
         "waits_for": view.waits_for.words,

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.cli.session import Session
-from orchestrator.domain import cost
-from orchestrator.domain.units import Money
 
 if TYPE_CHECKING:
     from orchestrator.domain.profile import Price, Profile
@@ -56,11 +54,6 @@ def profile_of(session: Session, provider: str) -> Profile | None:
         return load_profile(session.configuration.provider(provider).profile)
     except ConfigError:
         return None
-
-
-def shown_money(money: cost.Money | None) -> Money | None:
-    """Return an amount as the console shows money."""
-    return None if money is None else Money(money.amount, money.currency)
 
 
 def pages(limit: int, page: Callable[[T | None, int], Sequence[T]]) -> Iterator[T]:

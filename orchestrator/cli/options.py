@@ -10,7 +10,8 @@ import click
 
 from orchestrator.cli.session import Session
 from orchestrator.domain.filters import Field, Filter, parse_filter
-from orchestrator.domain.units import Money, parse_duration, parse_money, parse_size
+from orchestrator.domain.money import Money
+from orchestrator.domain.units import parse_duration, parse_money, parse_size
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

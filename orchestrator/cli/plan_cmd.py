@@ -19,6 +19,7 @@ from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.domain import cost
 from orchestrator.domain.errors import SinkError, UsageError
+from orchestrator.domain.money import Money
 
 if TYPE_CHECKING:
     from orchestrator.api import Plan
@@ -259,9 +260,9 @@ def _saving(made: Plan) -> str:
     return f"online price {_money(made.online_cost)}, you save {_money(saved)} ({share} %)"
 
 
-def _input_cost(made: Plan) -> cost.Money | None:
+def _input_cost(made: Plan) -> Money | None:
     """Return what the prompts alone cost; None if a price is not known."""
-    total: cost.Money | None = None
+    total: Money | None = None
     for stats in made.scan.models:
         facts = made.profile.models.get(stats.model)
         part = cost.estimate(stats.tokens_in, 0, facts.price if facts else None)
@@ -275,7 +276,7 @@ def _models(made: Plan) -> str:
     return ", ".join(human.samples([stats.model for stats in made.scan.models]))
 
 
-def _money(amount: cost.Money) -> str:
+def _money(amount: Money) -> str:
     return human.money(amount.amount, amount.currency)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from orchestrator.cli import human
-from orchestrator.domain.units import Money
+from orchestrator.domain.money import Money
 
 Kind = Literal[
     "text", "id", "count", "size", "money", "share", "duration", "time", "clock", "state"

@@ -9,10 +9,10 @@ within about 20 % for prose and too low for dense code or numbers. Images and vi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
 
 QUARTERS_PER_MESSAGE = 16
@@ -55,34 +55,6 @@ def output_bound(body: Mapping[str, Any]) -> int | None:
         if isinstance(bound, int) and not isinstance(bound, bool) and bound >= 0:
             return bound
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An exact amount in one currency."""
-
-    amount: Decimal
-    currency: str
-
-    def __add__(self, other: Money) -> Money:
-        self._same_currency(other)
-        return Money(self.amount + other.amount, self.currency)
-
-    def __sub__(self, other: Money) -> Money:
-        self._same_currency(other)
-        return Money(self.amount - other.amount, self.currency)
-
-    def __str__(self) -> str:
-        return f"{self.amount:,.2f} {self.currency}"
-
-    def to_dict(self) -> Mapping[str, str]:
-        """Return the JSON form, the amount as text with at least two decimals and no rounding."""
-        places = max(2, -int(self.amount.normalize().as_tuple().exponent))
-        return {"amount": f"{self.amount:.{places}f}", "currency": self.currency}
-
-    def _same_currency(self, other: Money) -> None:
-        if self.currency != other.currency:
-            raise ValueError(f"{self.currency} and {other.currency} do not add up")
 
 
 def estimate(tokens_in: int, tokens_out: int, price: Price | None) -> Money | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.domain import cost
-from orchestrator.domain.cost import Money
 from orchestrator.domain.model import BatchState, Books, Job
+from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
 from orchestrator.domain.transitions import SETTLED
 

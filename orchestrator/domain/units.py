@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
-import msgspec
+from orchestrator.domain.money import Money
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -25,16 +25,6 @@ _BYTES = {
 }
 _MONEY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Z]{3})")
 _LONGEST = timedelta(days=3_660)
-
-
-class Money(msgspec.Struct, frozen=True):
-    """An amount in one currency, exact. `currency` is the ISO 4217 code."""
-
-    amount: Decimal
-    currency: str
-
-    def __str__(self) -> str:
-        return f"{self.amount} {self.currency}"
 
 
 def parse_duration(text: str) -> timedelta:

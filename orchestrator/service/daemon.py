@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -68,7 +68,8 @@ class Ticker:
         self._on_tick = on_tick
         self._idle = threading.Event()
         self._idle.set()
-        self._next: datetime | None = None
+        self._lock = threading.Lock()
+        self._stopped = False
         self.report: Report | None = None
         self.failed: BaseException | None = None
         self._scheduler = BackgroundScheduler(
@@ -101,11 +102,12 @@ class Ticker:
 
     def stop(self, within: float) -> bool:
         """Start no further tick and wait for the running one; False if it takes longer."""
+        with self._lock:
+            self._stopped = True
         self._scheduler.pause()
         idle = self._idle.wait(within)
-        if idle:
-            # Not `wait=True`: it waits under the very lock that `_plan_next` may be asking for.
-            self._scheduler.shutdown(wait=False)
+        # Not `wait=True`: it waits under the very lock that `_plan_next` may be asking for.
+        self._scheduler.shutdown(wait=False)
         return idle
 
     @property
@@ -114,7 +116,11 @@ class Ticker:
         return self._ctx.lease_left() <= 0
 
     def _tick(self) -> None:
-        self._idle.clear()
+        with self._lock:
+            # The scheduler may have handed this run over before it was paused.
+            if self._stopped:
+                return
+            self._idle.clear()
         try:
             self.report = tick(self._ctx)
             self.failed = None
@@ -125,8 +131,8 @@ class Ticker:
             if not self.report.idle:
                 self._log.event("ticked", steps=_words(self.report))
         finally:
-            self._idle.set()
             self._on_tick()
+            self._idle.set()
 
     def _plan_next(self, _event: object) -> None:
         now = self._ctx.now()

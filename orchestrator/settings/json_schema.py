@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from orchestrator.domain.units import Money, format_duration
+from orchestrator.domain.money import Money
+from orchestrator.domain.units import format_duration
 from orchestrator.settings.keys import Key, Kind, all_keys
 
 _REFERENCE: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from orchestrator.domain.units import Money
+from orchestrator.domain.money import Money
 from orchestrator.settings import schema
 from orchestrator.settings.references import SecretReference
 

@@ -15,7 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.domain.units import Money, parse_duration, parse_money
+from orchestrator.domain.money import Money
+from orchestrator.domain.units import parse_duration, parse_money
 from orchestrator.settings.keys import Key, Kind
 from orchestrator.settings.references import PLACES, SecretReference, SecretSource
 

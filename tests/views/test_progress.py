@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli import human
-from orchestrator.domain.cost import Money
 from orchestrator.domain.model import BatchState, Books, Job, JobState
+from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
 from orchestrator.domain.progress import (
     BatchGroup,
