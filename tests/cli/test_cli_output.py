@@ -11,7 +11,7 @@ from fake_terminal import NOON, a_world
 from orchestrator.cli.output import Console, OutputOptions
 from orchestrator.cli.tables import Column, Share
 from orchestrator.domain.errors import GuardError, UsageError
-from orchestrator.domain.units import Money
+from orchestrator.domain.money import Money
 
 COLUMNS = (
     Column("job", "id"),
