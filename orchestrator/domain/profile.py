@@ -97,3 +97,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     models: dict[str, Model] = {}
     models_closed: bool = False
     """Whether a model that is not listed is an error here rather than at the provider."""
+
+
+# msgspec makes what it knows of a struct at the first decoding, and two threads that do so at once
+# end the process (seen with 0.22): it is made here, while one thread imports.
+msgspec.json.Decoder(Profile)

@@ -60,6 +60,10 @@ class Told:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+# Made at import, by one thread: see the end of `domain.profile`.
+_SPEC = msgspec.json.Decoder(JobSpec)
+
+
 def silence(_told: Told) -> None:
     """Tell nobody."""
 
@@ -140,4 +144,4 @@ class Context:
 
 def read_spec(text: str) -> JobSpec:
     """Read a stored job spec."""
-    return msgspec.json.decode(text, type=JobSpec)
+    return _SPEC.decode(text)

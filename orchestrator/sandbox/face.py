@@ -201,7 +201,7 @@ def _list(call: _Call) -> Reply:
 
 def _estimate(call: _Call) -> Reply:
     try:
-        prompt = msgspec.json.decode(_small_body(call.request), type=_Prompt)
+        prompt = _PROMPT.decode(_small_body(call.request))
     except msgspec.DecodeError as exc:
         raise invalid(f"invalid request body: {exc}") from exc
     return _json({"data": {"total_tokens": tokens_of(len(prompt.messages))}})
@@ -247,6 +247,7 @@ class _Prompt(msgspec.Struct):
     messages: msgspec.Raw
 
 
+_PROMPT = msgspec.json.Decoder(_Prompt)
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _ROUTES: tuple[tuple[re.Pattern[str], dict[str, Op]], ...] = (
     (re.compile("/v1/files"), {"POST": "upload", "GET": "list_files"}),

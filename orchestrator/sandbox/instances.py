@@ -34,6 +34,9 @@ class _Format(msgspec.Struct):
     json_schema: _Named | None = None
 
 
+_FORMAT = msgspec.json.Decoder(_Format)
+
+
 def instance_of(response_format: bytes, draw: int) -> str | None:
     """Return JSON text that `response_format`'s schema admits; None when it has no schema."""
     schema = _schema_in(response_format)
@@ -52,7 +55,7 @@ def json_object(prompt: str, draw: int) -> str:
 @functools.lru_cache(maxsize=64)
 def _schema_in(response_format: bytes) -> dict[str, object] | None:
     try:
-        read = msgspec.json.decode(response_format, type=_Format)
+        read = _FORMAT.decode(response_format)
     except msgspec.DecodeError:
         return None
     if read.type != "json_schema" or read.json_schema is None:

@@ -25,10 +25,13 @@ class CreateRequest(msgspec.Struct, frozen=True):
     metadata: dict[str, str] | None = None
 
 
+_CREATE = msgspec.json.Decoder(CreateRequest)
+
+
 def read_create(body: bytes, limits: Bounds) -> CreateRequest:
     """Read and check the body of a create call, all but its input file. Raises Refusal."""
     try:
-        request = msgspec.json.decode(body, type=CreateRequest)
+        request = _CREATE.decode(body)
     except msgspec.DecodeError as exc:
         raise invalid(f"invalid request body: {exc}") from exc
     if request.endpoint != limits.endpoint:

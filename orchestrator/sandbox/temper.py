@@ -156,6 +156,8 @@ class Temper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     limits: Bounds = Bounds()
 
 
+msgspec.json.Decoder(Temper)  # made at import, by one thread: see the end of `domain.profile`
+
 GOOD = Temper()
 BAD = Temper(
     lines=Lines(

@@ -376,5 +376,6 @@ def peak(world, count, policy):
 @pytest.mark.parametrize(("policy", "count"), [("error", 200_000), ("suffix", 50_000)])
 def test_ten_times_the_records_take_hardly_more_memory(world, policy, count):
     small, large = peak(world, count // 10, policy), peak(world, count, policy)
-    assert large < small + 1_000_000
-    assert large < 4_000_000
+    # What a run allocates once, whenever that is (regular expressions, type information), is a few
+    # megabytes; ten times the keys alone would be thirty.
+    assert large < small + 5_000_000
