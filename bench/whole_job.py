@@ -58,7 +58,8 @@ class Run:
             f"[registry]\nurl = {json.dumps(self.url)}\n"
             f"[spool]\ndir = {json.dumps(str(folder / 'spool'))}\n"
             f'[providers.sandbox]\nbase_url = "http://127.0.0.1:{PORT}/v1"\n'
-            '[daemon]\npoll_min = "1s"\npoll_max = "5s"\nlease = "10s"\ntick = "1s"\n'
+            '[daemon]\npoll_min = "1s"\npoll_max = "5s"\nlease = "10s"\n'
+            'tick = "1s"\nsettle = "3s"\n'
         )
 
     def run(self, *, kill: bool) -> None:

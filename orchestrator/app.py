@@ -151,6 +151,8 @@ class App:
             poll_min=daemon.poll_min.total_seconds(),
             poll_max=daemon.poll_max.total_seconds(),
             lease_seconds=daemon.lease.total_seconds(),
+            settle_seconds=daemon.settle.total_seconds(),
+            revoke_seconds=daemon.settle.total_seconds() / 6,
         )
 
     def context(

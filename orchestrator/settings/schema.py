@@ -111,6 +111,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
         seconds=60
     )
     drain: Annotated[timedelta, "time to end short calls after TERM"] = timedelta(seconds=25)
+    settle: Annotated[
+        timedelta, "how long an unanswered creation is looked for before it is sent anew"
+    ] = timedelta(minutes=3)
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):

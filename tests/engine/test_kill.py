@@ -32,7 +32,7 @@ def write_project(folder: Path, registry_url: str, base_url: str) -> None:
         f"[spool]\ndir = {json.dumps(str(folder / 'spool'))}\n"
         f"[providers.sandbox]\nbase_url = {json.dumps(base_url)}\n"
         '[defaults]\nrequests_per_batch = 800\nretry.attempts = 9\nretry.back_off = "1s"\n'
-        '[daemon]\npoll_min = "1s"\npoll_max = "2s"\nlease = "10s"\ntick = "1s"\n'
+        '[daemon]\npoll_min = "1s"\npoll_max = "2s"\nlease = "10s"\ntick = "1s"\nsettle = "3s"\n'
     )
     with (folder / "source.jsonl").open("w", encoding="utf-8") as file:
         for number in range(RECORDS):

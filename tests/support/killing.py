@@ -43,6 +43,7 @@ class Killer:
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator.cli.main", *command],
             cwd=self.folder,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
