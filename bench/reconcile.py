@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -39,7 +40,7 @@ def main() -> None:
     """Run both, in turn, three times."""
     parser = argparse.ArgumentParser()
     parser.add_argument("records", type=int, nargs="?", default=100_000)
-    parser.add_argument("--url", help="a PostgreSQL registry to use instead of SQLite")
+    parser.add_argument("--url", help="a PostgreSQL registry to use instead; it is emptied")
     args = parser.parse_args()
     rows = []
     for turn in range(3):
@@ -58,6 +59,8 @@ def main() -> None:
 
 def ours_once(folder: Path, records: int, url: str | None) -> tuple[float, list[Path]]:
     """Bring a job to `collected`, then time the reconcile step alone."""
+    if url:
+        empty(url)
     registry = Registry(url or f"sqlite:///{folder / 'registry.db'}")
     migrate.ensure(registry, now=datetime.now(UTC))
     world = World(registry, folder)
@@ -164,6 +167,15 @@ def line(custom_id: str) -> bytes:
         "error": None,
     }
     return json.dumps(whole).encode() + b"\n"
+
+
+def empty(url: str) -> None:
+    """Drop everything in a PostgreSQL database."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as db:
+        db.exec_driver_sql("DROP SCHEMA public CASCADE")
+        db.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()
 
 
 def bare_once(folder: Path, files: list[Path]) -> float:
