@@ -17,6 +17,7 @@ from typing import IO
 
 from orchestrator.domain.errors import SpoolError
 from orchestrator.domain.remote import Downloaded
+from orchestrator.private import private_directory
 
 _CHUNK = 1 << 20
 
@@ -34,7 +35,7 @@ class Spool:
         Only a worker that knows itself alone may clean. Raises SpoolError.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_directory(self.directory)
             for pattern in ("*.tmp", ".*.part") if clean else ():
                 for left in self.directory.glob(pattern):
                     left.unlink(missing_ok=True)
@@ -56,7 +57,7 @@ class Spool:
         """Write a file that appears whole, or not at all. Raises SpoolError."""
         temporary = path.with_name(f"{path.name}.{self._owner}.tmp")
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_directory(self.directory)
             temporary.unlink(missing_ok=True)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb", buffering=_CHUNK) as file:

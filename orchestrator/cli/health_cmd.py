@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orchestrator.cli.command import command
 from orchestrator.cli.session import Session
+from orchestrator.domain.errors import NotFound, RegistryError
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.registry.session import Registry
 
 
 @command(examples=("orchestrator health", "orchestrator health --ready"))
@@ -20,9 +27,19 @@ def health(session: Session, ready: bool) -> None:
     from orchestrator.service.doctor import check_alive  # noqa: PLC0415
 
     with App(session.configuration) as app:
-        registry = app.reading()
+        registry = _registry(app)
         if not ready:
             check_alive(app)
         probe = "ready" if ready else "alive"
         data = {"probe": probe, "registry": registry.describe()}
         session.console.result("health", probe, data)
+
+
+def _registry(app: App) -> Registry:
+    """Return the registry; an empty one is not ready, which a probe says with 69."""
+    try:
+        return app.reading()
+    except NotFound as empty:
+        raise RegistryError(
+            empty.message, code=empty.code, where=empty.where, next=empty.next
+        ) from empty

@@ -35,7 +35,9 @@ def help_(ctx: click.Context, subject: str | None, rest: tuple[str, ...]) -> Non
     session = ctx.ensure_object(Session)
     parent = ctx.find_root()
     if subject is None:
-        session.console.say(parent.get_help())
+        whole = parent.get_help()
+        data = {"subject": "", "text": whole}
+        session.console.document("help", data, lambda console: console.say(whole))
         return
     text = _page(subject) or _command_help(parent, (subject, *rest))
     if text is None:

@@ -11,9 +11,10 @@ import click
 from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.job_lines import finish_words, held_words
-from orchestrator.cli.looking import reading
+from orchestrator.cli.looking import prices_of, reading
 from orchestrator.cli.session import Session
 from orchestrator.cli.tables import Column, Row
+from orchestrator.domain.errors import NotFound
 
 if TYPE_CHECKING:
     from orchestrator.api.needs import NeedsYou
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from orchestrator.cli.output import Console
 
 SOMETHING_NEEDS_YOU = 3
+
+_EMPTY = "ORC4007"
+"""A registry that nothing was ever submitted to."""
 
 _COLUMNS = (
     Column("job", "id"),
@@ -38,14 +42,26 @@ _COLUMNS = (
 @click.pass_obj
 def status(session: Session, limit: int) -> int | None:
     """Show what needs you, then the jobs that are under way; exit 3 if something needs you."""
+    try:
+        return _status(session, limit)
+    except NotFound as nothing:
+        if nothing.code != _EMPTY:
+            raise
+        _nothing_yet(session, nothing)
+        return None
+
+
+def _status(session: Session, limit: int) -> int | None:
     from orchestrator.api.needs import needs_you  # noqa: PLC0415 - help needs no database
-    from orchestrator.api.views import fleet  # noqa: PLC0415
+    from orchestrator.api.views import fleet, no_prices  # noqa: PLC0415
 
     with reading(session) as registry:
         began = time.monotonic()
         now = session.console.now()
         needs = needs_you(registry, now=now)
-        found = fleet(registry, now=now, limit=limit)
+        # Money costs the profiles' import, and only programs are shown it here.
+        prices = prices_of(session) if session.console.machine else no_prices
+        found = fleet(registry, now=now, limit=limit, prices=prices)
         took = time.monotonic() - began
         where = registry.describe()
     data = {
@@ -70,6 +86,22 @@ def status(session: Session, limit: int) -> int | None:
 
     session.console.document("status", data, speak)
     return SOMETHING_NEEDS_YOU if needs else None
+
+
+def _nothing_yet(session: Session, nothing: NotFound) -> None:
+    """Say that nothing was ever submitted: no error for somebody who only looks."""
+    data: dict[str, object] = {
+        "environment": session.env,
+        "registry": nothing.where,
+        "daemons": 0,
+        "workers": 0,
+        "needs_you": [],
+        "jobs": [],
+        "more_jobs": 0,
+        "batches_in_flight": 0,
+    }
+    session.console.document("status", data, lambda _: None)
+    session.console.note(f"no job yet; {nothing.next}")
 
 
 def _header(session: Session, where: str, took: float, found: Fleet) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from orchestrator.domain.errors import NotFound, RegistryError
+from orchestrator.domain.errors import NotFound, RegistryError, SinkError
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import SCHEMA
 from orchestrator.shipped import shipped
@@ -141,7 +141,7 @@ def backup(registry: Registry, *, now: datetime, to: Path | None = None) -> Path
         )
     target = to or registry.path.with_name(f"{registry.path.name}.{now:%Y%m%dT%H%M%SZ}.backup")
     if target.exists():
-        raise RegistryError(
+        raise SinkError(
             f"{target} exists already",
             code="ORC4009",
             next="name another file with -o, or move the old one away",

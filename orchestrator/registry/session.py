@@ -18,11 +18,19 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from orchestrator.domain.errors import ConfigError, RegistryError
+from orchestrator.private import private_directory, private_file
 
 T = TypeVar("T")
 
 BUSY_MS = 30_000
 _WRITE_TRIES = 5
+_UNFIT = {
+    sqlite3.SQLITE_NOTADB: "the registry's file is no SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the registry's file is damaged: restore a backup",
+    sqlite3.SQLITE_READONLY: "the registry's file, or its folder, can't be written",
+    sqlite3.SQLITE_CANTOPEN: "the registry's file can't be opened",
+    sqlite3.SQLITE_PERM: "the registry's file may not be used by this user",
+}
 _RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 
 
@@ -121,7 +129,7 @@ def _parse(url: str) -> URL:
 
 def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(Path(url.database))
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -143,6 +151,21 @@ def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
         db.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make the database file and its folder readable by their owner only."""
+    try:
+        private_directory(path.parent)
+        private_file(path)
+    except OSError as exc:
+        raise RegistryError(
+            f"the registry's file can't be made: {(exc.strerror or 'I/O error').lower()}",
+            code="ORC4013",
+            where=str(exc.filename or path),
+            safe="nothing was changed",
+            next="orchestrator config explain registry.url",
+        ) from exc
 
 
 def _postgresql(url: URL, *, read_only: bool) -> Engine:
@@ -188,6 +211,14 @@ def _sorted(exc: DBAPIError, address: str) -> RegistryError:
             where=address,
             safe="what was committed stays; remote batches go on",
             next="free some space; work resumes by itself",
+        )
+    if code is not None and code & 0xFF in _UNFIT:
+        return RegistryError(
+            _UNFIT[code & 0xFF],
+            code="ORC4012",
+            where=address,
+            safe="nothing was changed",
+            next="orchestrator config explain registry.url",
         )
     return RegistryError(
         "the registry does not answer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
@@ -180,6 +181,8 @@ def _room(name: str, folder: Path) -> Check:
         why = (exc.strerror or "I/O error").lower()
         return Check(name, "fail", f"{folder}: {why}", f"mend {folder}", 74)
     said = f"{free / 1e9:,.1f} GB free in {folder}"
+    if not os.access(nearest, os.W_OK):
+        return Check(name, "fail", f"{nearest} can't be written", f"mend {nearest}", 73)
     if free < ROOM_NEEDED:
         return Check(name, "fail", f"{said}; one batch needs up to 0.2 GB", "make room there", 74)
     if free < ROOM_WANTED:
@@ -207,6 +210,10 @@ def _provider(app: App, name: str, *, offline: bool) -> Iterator[Check]:
     yield from _remote(app, app.providers.get(name), profile)
 
 
+_UNUSABLE = "ORC3204"
+"""The provider layer's word for an answer that can't be read."""
+
+
 def _remote(app: App, provider: HttpProvider, profile: Profile) -> Iterator[Check]:
     try:
         skew = provider.clock_skew()
@@ -225,6 +232,9 @@ def _remote(app: App, provider: HttpProvider, profile: Profile) -> Iterator[Chec
         try:
             yield check()
         except ProviderError as error:
+            if name == "models" and error.code == _UNUSABLE:
+                yield _failed(name, error)  # something answers, but no Batch API
+                continue
             # It answers: what it can't say is no reason to stop, only to know.
             yield Check(name, "warn", f"{error.message} [{error.code}]", error.next)
 

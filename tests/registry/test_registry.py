@@ -20,6 +20,7 @@ from orchestrator.domain.errors import (
     ConfigError,
     NotFound,
     RegistryError,
+    SinkError,
     SpoolError,
 )
 from orchestrator.domain.transitions import Built
@@ -72,7 +73,7 @@ def test_a_backup_is_a_whole_registry_made_while_others_write(
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     restored = Registry(f"sqlite:///{copy}")
     migrate.check(restored)
-    with pytest.raises(RegistryError, match="exists already"):
+    with pytest.raises(SinkError, match="exists already"):
         migrate.backup(registry, now=NOW, to=copy)
     registry.close()
     restored.close()
@@ -91,6 +92,31 @@ def test_a_database_that_does_not_answer_is_a_registry_error() -> None:
         migrate.check(registry)
     assert "secret-word" not in str(caught.value.to_dict())
     assert caught.value.exit_code == 69
+
+
+def test_a_registry_file_is_its_owners_only(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "registry.db"
+    Registry(f"sqlite:///{path}").close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/registry.db", "/dev/null/registry.db"])
+def test_a_place_where_no_registry_can_be_is_named(place: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        Registry(f"sqlite:///{place}")
+    assert caught.value.code == "ORC4013"
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    path.write_bytes(b"this is a letter to my aunt " * 100)
+    registry = Registry(f"sqlite:///{path}")
+    with pytest.raises(RegistryError, match="no SQLite database") as caught:
+        migrate.check(registry)
+    assert caught.value.code == "ORC4012"
+    registry.close()
 
 
 def test_sqlite_is_durable_and_guards_its_keys(databases: Databases) -> None:

@@ -109,7 +109,7 @@ def test_a_backup_is_a_whole_registry_and_overwrites_nothing(offline):
     with closing(sqlite3.connect(offline.folder / "copy.db")) as db:
         assert db.execute("SELECT count(*) FROM requests").fetchone() == (3,)
     again = offline.run("db", "backup", "-o", "copy.db")
-    assert (again.status, "[ORC4009]" in again.err) == (69, True)
+    assert (again.status, "[ORC4009]" in again.err) == (73, True)
 
 
 def test_health_is_69_without_a_daemon_and_without_a_registry(offline):
