@@ -45,7 +45,8 @@ def refresh(ctx: Context, account: Account) -> int:
     with ctx.registry.read() as db:
         left = batches.live(db, account.provider)
     soonest = min((next_look(b, now, ctx.pace) for b in left), default=None)
-    _next_at(ctx, account, soonest or now + seconds(ctx.pace.poll_max))
+    next_at = soonest or now + seconds(ctx.pace.poll_max)
+    _next_at(ctx, account, next_at, looked_at=now)
     return seen
 
 
@@ -115,13 +116,13 @@ def _ask(ctx: Context, provider: Provider, batch: Batch) -> int:
     return 1
 
 
-def _next_at(ctx: Context, account: Account, when: datetime) -> None:
-    now = ctx.now()
-
-    def work(db: Connection) -> None:
-        accounts.change(db, account.provider, refresh_due_at=when, refreshed_at=now)
-
-    ctx.registry.write(work)
+def _next_at(
+    ctx: Context, account: Account, when: datetime, *, looked_at: datetime | None = None
+) -> None:
+    seen = {"refreshed_at": looked_at} if looked_at else {}
+    ctx.registry.write(
+        lambda db: accounts.change(db, account.provider, refresh_due_at=when, **seen)
+    )
 
 
 def _put_off(ctx: Context, account: Account, error: ProviderError) -> None:
