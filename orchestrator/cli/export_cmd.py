@@ -38,11 +38,18 @@ _TELL_EVERY = 2.0
 )
 @click.option("--format", "kind", metavar="jsonl|csv", help="else by the file's ending")
 @where_option(RECORD_FIELDS)
+@click.option("--follow", is_flag=True, help="wait for the job's end, as watch does, then write")
 @click.option("--raw", is_flag=True, help="CSV: leave text that a spreadsheet takes for a formula")
 @click.pass_obj
 def export(
-    session: Session, job: str, target: str, kind: str | None, where: Filter, raw: bool
-) -> None:
+    session: Session,
+    job: str,
+    target: str,
+    kind: str | None,
+    where: Filter,
+    follow: bool,
+    raw: bool,
+) -> int | None:
     """Write the outcomes of a job: source columns, then outcome, text, tokens, cost, error.
 
     Records without an outcome have the outcome "open". A file appears whole, or not at all.
@@ -54,6 +61,8 @@ def export(
     if target == STDOUT and console.machine:
         raise UsageError("-o - and --json both want stdout", next="name a file: -o outcomes.jsonl")
     form = format_of(target, kind)
+    if follow and (cut_off := _wait_for_the_end(session, job)) is not None:
+        return cut_off
     with reading(session) as registry:
         found = lookup.find_job(registry, job)
         done = exporting.export(
@@ -67,6 +76,27 @@ def export(
             on_progress=_Progress(session, found.books.records),
         )
     _say(session, found, target, form, done)
+    return None
+
+
+def _wait_for_the_end(session: Session, name: str) -> int | None:
+    """Follow a job to its end, working where nobody does; the exit status if a signal came."""
+    from orchestrator.api.lookup import find_job  # noqa: PLC0415 - only --follow works
+    from orchestrator.app import App  # noqa: PLC0415
+    from orchestrator.cli.logs import log_of  # noqa: PLC0415
+    from orchestrator.domain.transitions import JOB_FINAL  # noqa: PLC0415
+    from orchestrator.service.following import follow  # noqa: PLC0415
+    from orchestrator.service.signals import Signals  # noqa: PLC0415
+
+    log = log_of(session, quiet=not session.output.verbose)
+    with Signals() as signals, App(session.configuration, tell=log.told) as app:
+        job = find_job(app.reading(), name)
+
+        def has_ended(_working: bool) -> bool:
+            return find_job(app.registry, job.name).state in JOB_FINAL
+
+        ended = follow(app, signals, log, look=has_ended)
+        return None if ended else signals.exit_status
 
 
 def _output(session: Session, target: str) -> Output:
