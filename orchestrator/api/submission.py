@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -39,14 +39,21 @@ def _no_progress(_done: int, _all: int) -> None:
     """Tell nobody."""
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan kept in a file: what was shown is what `submit --plan` registers, or it refuses."""
+PLAN_FILE = "orchestrator.plan-file/1"
 
-    schema: str = "orchestrator.plan-file/1"
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan kept in a file: what was shown is what `submit --plan` registers, or it refuses.
+
+    `template_file` is the absolute path of the file that `spec.template` was read from.
+    """
+
+    schema: str = PLAN_FILE
     spec: JobSpec
     source_digest: str
     requests: int
     bytes: int
+    template_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Plan:
     online_cost: Money | None
     tokens_in: int
     tokens_out: int | None
+    template_file: str | None = None
 
     @property
     def contract(self) -> Contract:
@@ -70,6 +78,7 @@ class Plan:
             source_digest=self.scan.source_digest,
             requests=self.scan.requests,
             bytes=self.scan.bytes,
+            template_file=self.template_file,
         )
 
 
@@ -90,29 +99,53 @@ def plan(
     workdir: Path,
     show: int = 0,
     requests_per_batch: int = MAX_REQUESTS,
+    template_file: Path | None = None,
+    contract: Contract | None = None,
 ) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
-    Raises SourceError that lists every violation, NotFound, TemplateError.
+    `template_file` is where the spec's template was read from; the plan's contract names it.
+    Raises SourceError that lists every violation, NotFound, TemplateError, and PlanChanged when
+    source or template are not what `contract` was made from.
     """
+    _refuse_other_template(contract)
     with _scanned(spec, profile, workdir, requests_per_batch) as (source, scan):
+        _refuse_other_source(contract, scan)
         samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
-        return _priced(spec, profile, scan, samples)
+        made = _priced(spec, profile, scan, samples)
+    return replace(made, template_file=str(template_file)) if template_file else made
 
 
 def read_contract(path: Path) -> Contract:
     """Read a plan file. Raises NotFound, and SourceError for a file that is no plan."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Contract)
+        text = path.read_bytes()
+        found = msgspec.json.decode(text, type=_Head).schema
+        if found != PLAN_FILE:
+            raise _no_plan(path, f'its schema is "{found[:80]}"; this release reads "{PLAN_FILE}"')
+        return msgspec.json.decode(text, type=Contract)
     except FileNotFoundError as exc:
         raise NotFound(f"there is no plan file {path}", code="ORC1203") from exc
+    except OSError as exc:
+        raise _no_plan(path, exc.strerror or type(exc).__name__) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise SourceError(
-            f"{path} is not a plan file",
-            code="ORC2301",
-            why=str(exc)[:200],
-            next="make one with: orchestrator plan ... -o plan.json",
-        ) from exc
+        raise _no_plan(path, str(exc)[:200]) from exc
+
+
+class _Head(msgspec.Struct):
+    """What every plan file says of itself, whichever release has made it."""
+
+    schema: str
+
+
+def _no_plan(path: Path, why: str) -> SourceError:
+    return SourceError(
+        f"{path} is not a plan file",
+        code="ORC2301",
+        why=why,
+        safe="nothing was registered, nothing was sent",
+        next="make one with: orchestrator plan ... -o plan.json",
+    )
 
 
 def submit(
@@ -126,14 +159,14 @@ def submit(
     """Register a job whole; committed on return. Same name and content: the same job.
 
     A submission that was cut off goes on where it stopped. Raises NameTaken when a job of this
-    name has other content, PlanChanged when the source is not what the plan was made from,
+    name has other content, PlanChanged when source or template are not what the plan was made from,
     SourceError that lists every violation; nothing is registered then.
     """
     profile = ctx.providers.profile(spec.provider)
     limit = ctx.requests_per_batch
+    _refuse_other_template(contract)
     with _scanned(spec, profile, ctx.spool.directory, limit) as (source, scan):
-        if contract is not None and contract.source_digest != scan.source_digest:
-            raise _plan_changed(spec)
+        _refuse_other_source(contract, scan)
         digest = spec.digest(scan.source_digest)
         job, added = _enter(ctx, spec, digest, actor)
         if job.digest != digest:
@@ -260,10 +293,34 @@ def _name_taken(job: Job) -> NameTaken:
     )
 
 
-def _plan_changed(spec: JobSpec) -> PlanChanged:
+def _refuse_other_source(contract: Contract | None, scan: Scan) -> None:
+    if contract is not None and contract.source_digest != scan.source_digest:
+        raise _plan_changed(contract.spec.source, "the file has changed since")
+
+
+def _refuse_other_template(contract: Contract | None) -> None:
+    """Refuse if the template's file no longer holds the text that was planned."""
+    if contract is None or contract.template_file is None:
+        return
+    planned = contract.spec.template or ""
+    # Room for a byte order mark, and for one byte that shows that the file is longer now.
+    most = len(planned.encode("utf-8", "surrogatepass")) + 4
+    try:
+        with Path(contract.template_file).open("rb") as file:
+            text = file.read(most).decode("utf-8-sig")
+    except OSError as exc:
+        why = f"the template can't be read any more: {exc.strerror or type(exc).__name__}"
+        raise _plan_changed(contract.template_file, why) from None
+    except UnicodeDecodeError:
+        text = ""
+    if text != planned:
+        raise _plan_changed(contract.template_file, "the template has changed since")
+
+
+def _plan_changed(path: str, why: str) -> PlanChanged:
     return PlanChanged(
-        f"{spec.source} is not what the plan was made from",
-        why="the file has changed since",
+        f"{path} is not what the plan was made from",
+        why=why,
         safe="nothing was registered, nothing was sent",
         next="make a new plan, look at it, then submit that one",
     )

@@ -41,6 +41,7 @@ class Declared:
 
     spec: JobSpec
     notes: Sequence[str] = field(default_factory=tuple)
+    template_file: Path | None = None
 
 
 def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +105,8 @@ def declared_job(session: Session, source: str, options: Mapping[str, Any]) -> I
                 notes.append(f"{source} is the job spec; the file of that name is ./{source}")
         else:
             spec = _recognised(spec, notes)
-        yield Declared(check_name(spec), tuple(notes))
+        file = _template_file(session, source, options) if spec.template is not None else None
+        yield Declared(check_name(spec), tuple(notes), file)
 
 
 def check_name(spec: JobSpec) -> JobSpec:
@@ -218,6 +220,15 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
     return msgspec.structs.replace(base, **changes)
 
 
+def _template_file(session: Session, source: str, options: Mapping[str, Any]) -> Path | None:
+    """Return the file that the job's template was read from."""
+    if options["template"]:
+        given: str = options["template"]
+        return (session.world.cwd / given).absolute()
+    declared = session.configuration.job(source).template
+    return declared.absolute() if declared is not None else None
+
+
 def _template(path: Path) -> str:
     from orchestrator.settings.job_specs import MAX_TEMPLATE_BYTES  # noqa: PLC0415 - as above
 
@@ -225,6 +236,13 @@ def _template(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_TEMPLATE_BYTES + 1)
         text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no template file {path}",
+            code="ORC2104",
+            safe="nothing was registered, nothing was sent",
+            next="check the path given with --template",
+        ) from None
     except OSError as exc:
         raise _bad_template(path, exc.strerror or type(exc).__name__) from None
     except UnicodeDecodeError:

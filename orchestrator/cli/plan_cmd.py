@@ -66,7 +66,13 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
         spec = declared.spec
         profile = load_profile(session.configuration.provider(spec.provider).profile)
         with tempfile.TemporaryDirectory(prefix="orchestrator-plan-") as folder:
-            made = api.plan(spec, profile, workdir=Path(folder), show=show)
+            made = api.plan(
+                spec,
+                profile,
+                workdir=Path(folder),
+                show=show,
+                template_file=declared.template_file,
+            )
         if output:
             _keep(session.world.cwd / output, made)
         shown_as = _shown_path(session, source)
@@ -190,7 +196,7 @@ def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | 
         console.say(human.fit(head, width, unicode=console.unicode) if console.tty else head)
     console.say(f"{'submit':<{_LABEL}}{typed}")
     if output:
-        console.note(f"kept as {output}: submit --plan refuses if the source has changed since")
+        console.note(f"kept as {output}: submit --plan refuses if source or template have changed")
     for request in made.samples:
         _show(console, request)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.domain.errors import ConfigError, TemplateError
+from orchestrator.domain.errors import ConfigError, NotFound, TemplateError
 from orchestrator.domain.spec import JobSpec, Policy
 from orchestrator.settings.configuration import Configuration
 from orchestrator.settings.schema import JobDeclaration, JobRetry
@@ -13,8 +13,8 @@ MAX_TEMPLATE_BYTES = 1_000_000
 def job_spec(configuration: Configuration, name: str) -> JobSpec:
     """Return the job spec `[jobs.NAME]` with the defaults filled in and its template read.
 
-    The template is at most 1 MB. Raises NotFound (ORC1202), TemplateError (ORC2103) and
-    ConfigError (ORC1110) when nothing says which provider.
+    The template is at most 1 MB. Raises NotFound (ORC1202, for its template ORC2104),
+    TemplateError (ORC2103) and ConfigError (ORC1110) when nothing says which provider.
     """
     declared = configuration.job(name)
     defaults = configuration.settings.defaults
@@ -86,6 +86,14 @@ def _template(declared: JobDeclaration) -> str | None:
         with declared.template.open("rb") as file:
             content = file.read(MAX_TEMPLATE_BYTES + 1)
         text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no template file {declared.template}",
+            code="ORC2104",
+            where=f"jobs.{declared.spec}.template",
+            safe="nothing was registered, nothing was sent",
+            next=f"orchestrator config explain jobs.{declared.spec}.template",
+        ) from None
     except OSError as exc:
         raise _unreadable(declared, exc.strerror or type(exc).__name__) from None
     except UnicodeDecodeError:

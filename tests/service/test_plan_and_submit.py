@@ -80,6 +80,49 @@ def test_what_was_planned_is_what_is_submitted_or_it_is_refused(reviews):
     assert (data["job"], data["records"], data["status"]) == ("other", 3, "submitted")
 
 
+@pytest.mark.parametrize("by", ["flag", "spec"])
+@pytest.mark.parametrize("change", ["other", "longer", "gone"])
+def test_a_plan_is_refused_when_the_file_of_its_template_has_changed(reviews, by, change):
+    template = reviews.folder / "ask.j2"
+    template.write_text("\ufeffSay {{ text }}", encoding="utf-8")
+    argv = ("reviews.csv", "--template", "ask.j2")
+    if by == "spec":
+        reviews.configure('[jobs.ask]\nsource = "reviews.csv"\nkey = "id"\ntemplate = "ask.j2"\n')
+        argv = ("ask",)
+    assert reviews.run("plan", *argv, "-o", "plan.json").status == 0
+    if change == "gone":
+        template.unlink()
+    else:
+        template.write_text("Shout {{ text }}" if change == "other" else "Say {{ text }}!")
+    refused = reviews.run("submit", "--plan", "plan.json")
+    assert (refused.status, "[ORC7003]" in refused.err, "ask.j2" in refused.err) == (7, True, True)
+    template.write_text("Say {{ text }}")
+    assert reviews.run("submit", "--plan", "plan.json").status == 0
+
+
+def test_a_prompt_in_place_of_the_template_of_a_spec_is_a_plan_without_its_file(reviews):
+    (reviews.folder / "ask.j2").write_text("Say {{ text }}")
+    reviews.configure('[jobs.ask]\nsource = "reviews.csv"\nkey = "id"\ntemplate = "ask.j2"\n')
+    reviews.run("plan", "ask", "--prompt", "{text}", "-o", "plan.json")
+    (reviews.folder / "ask.j2").unlink()
+    assert reviews.run("submit", "--plan", "plan.json").status == 0
+
+
+@pytest.mark.parametrize("schema", ["orchestrator.plan-file/2", "", 7, None])
+def test_a_plan_file_of_another_schema_is_no_plan(reviews, schema):
+    plan(reviews, "-o", "plan.json")
+    kept = json.loads((reviews.folder / "plan.json").read_text())
+    (reviews.folder / "plan.json").write_text(json.dumps({**kept, "schema": schema}))
+    ran = reviews.run("submit", "--plan", "plan.json")
+    assert (ran.status, "[ORC2301]" in ran.err) == (65, True)
+
+
+def test_a_template_that_a_job_spec_names_in_vain_is_not_found(reviews):
+    reviews.configure('[jobs.ask]\nsource = "reviews.csv"\nkey = "id"\ntemplate = "no.j2"\n')
+    ran = reviews.run("plan", "ask")
+    assert (ran.status, "[ORC2104]" in ran.err) == (66, True)
+
+
 def test_a_flag_beside_a_plan_would_change_what_was_planned(reviews):
     plan(reviews, "-o", "plan.json")
     ran = reviews.run("submit", "--plan", "plan.json", "--model", "kimi-k2.5")
@@ -171,7 +214,7 @@ def test_a_job_spec_is_submitted_by_its_name_and_flags_win_over_it(offline):
         (("submit", "nothing.csv"), 66, "there is no file nothing.csv"),
         (("submit", "a.jsonl"), 65, "neither prompt nor template"),
         (("submit", "a.jsonl", "--prompt", "{nope}"), 65, "nope"),
-        (("submit", "a.jsonl", "--template", "no.j2"), 65, "template can't be read"),
+        (("submit", "a.jsonl", "--template", "no.j2"), 66, "[ORC2104]"),
         (("submit", "a.jsonl", "--prompt", "x", "--set", "max=3"), 2, "body.NAME=VALUE"),
         (("submit", "a.jsonl", "--prompt", "x", "--metadata", "x"), 2, "NAME=VALUE"),
         (("submit", "a.jsonl", "--prompt", "x", "--name", "a/b"), 2, "[ORC1302]"),
