@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 from orchestrator.domain.model import Account, Batch, BatchState, Books, Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.progress import (
+    ENDED,
+    ON_ITS_WAY,
     BatchGroup,
     Costs,
     Finish,
@@ -22,8 +24,8 @@ from orchestrator.domain.progress import (
     split_open,
 )
 from orchestrator.domain.transitions import JOB_FINAL
-from orchestrator.domain.waiting import WaitsFor, batch_waits_for, job_waits_for
-from orchestrator.registry import accounts, jobs, reports, workers
+from orchestrator.domain.waiting import WaitsFor, batch_waits_for, is_put_off, job_waits_for
+from orchestrator.registry import accounts, batches, jobs, reports, workers
 from orchestrator.registry.session import Registry
 
 
@@ -189,9 +191,26 @@ def views_of(
         if key not in history:
             history[key] = reports.turnarounds(db, *key)
     return [
-        _view(job, groups[job.id], known.get(job.provider), alive, history, now, prices)
+        _view(
+            job,
+            groups[job.id],
+            known.get(job.provider),
+            alive,
+            history,
+            now,
+            prices,
+            put_off=_put_off(db, job, groups[job.id]),
+        )
         for job in found
     ]
+
+
+def _put_off(db: Connection, job: Job, groups: Sequence[BatchGroup]) -> Batch | None:
+    """Return the batch whose last try failed, the next to be tried; asked only where one may be."""
+    if not any(group.state in ON_ITS_WAY or group.state in ENDED for group in groups):
+        return None
+    failed = filter(is_put_off, batches.unfinished(db, job.id))
+    return min(failed, key=lambda batch: batch.due_at, default=None)
 
 
 def _runs(job: Job) -> bool:
@@ -206,6 +225,7 @@ def _view(
     history: dict[tuple[str, str], list[float]],
     now: datetime,
     prices: Prices,
+    put_off: Batch | None,
 ) -> JobView:
     used = {(group.provider, group.model) for group in groups}
     took = [seconds for key in used for seconds in history.get(key, ())]
@@ -221,7 +241,7 @@ def _view(
         models=tuple(sorted({model for _, model in used})),
         odd=sum(group.odd for group in groups),
         looked_at=max(looks, default=None),
-        waits_for=job_waits_for(job, groups, account, now=now, workers=alive),
+        waits_for=job_waits_for(job, groups, account, now=now, workers=alive, put_off=put_off),
         pace=pace(job.books, job.created_at, job.finished_at or now),
         finish=finish(job.books, groups, took, now) if _runs(job) else None,
         costs=costs(job, used, prices),

@@ -21,7 +21,8 @@ Who = Literal["nobody", "you", "provider", "worker", "time"]
 class WaitsFor:
     """Whose move it is. `state` is the word to show; `until`: when something happens by itself.
 
-    `next` is a command for the user, empty where there is nothing to do.
+    `next` is a command for the user, empty where there is nothing to do. `trouble`: the provider or
+    our own side did not do what was tried, which is tried again.
     """
 
     who: Who
@@ -31,6 +32,7 @@ class WaitsFor:
     until: datetime | None = None
     next: str = ""
     held_by: str = ""
+    trouble: bool = False
 
 
 def job_waits_for(
@@ -40,15 +42,84 @@ def job_waits_for(
     *,
     now: datetime,
     workers: int,
+    put_off: Batch | None = None,
 ) -> WaitsFor:
-    """Say what a job waits for. `workers` counts those whose lease holds."""
+    """Say what a job waits for. `workers` counts those whose lease holds.
+
+    `put_off` is the batch of the job whose last try failed, the next to be tried where several are.
+    """
     return (
         _settled(job)
         or _decision(job, groups)
         or _held(job.state.value, job.provider, account)
-        or _nobody_works(job, groups, now, workers)
+        or _nobody_works(job, groups, now, workers, put_off)
+        or _put_off(job, put_off)
+        or _not_listed(job, groups, account)
         or _under_way(job, groups)
     )
+
+
+def is_put_off(batch: Batch) -> bool:
+    """Whether the last try to send, find or collect the batch failed and is made again."""
+    moving = batch.state in ON_ITS_WAY or batch.state in ENDED or batch.state is S.LIVE
+    return moving and batch.tries > 0 and bool(batch.reason)
+
+
+_REFUSALS: Mapping[str, str] = {
+    "ORC3105": "takes no more calls for now",
+    "ORC3201": "can't be reached",
+    "ORC3202": "did not answer",
+    "ORC3203": "can't answer now",
+}
+
+
+def _failed_try(batch: Batch) -> str:
+    code = batch.code or ""
+    if code in _REFUSALS:
+        what = f"{batch.provider} {_REFUSALS[code]}"
+    elif code.startswith("ORC3"):
+        what = f"{batch.provider} refuses it for now"
+    else:
+        what = "the last try failed"
+    return f"{what}: {batch.reason}, {_plural(batch.tries, 'try', 'tries')}"
+
+
+def _put_off(job: Job, batch: Batch | None) -> WaitsFor | None:
+    if batch is None:
+        return None
+    return WaitsFor(
+        who="time",
+        state=job.state.value,
+        words=_failed_try(batch),
+        since=batch.state_at,
+        until=batch.due_at,
+        trouble=True,
+    )
+
+
+def _not_listed(job: Job, groups: Sequence[BatchGroup], account: Account | None) -> WaitsFor | None:
+    if account is None or not _unlisted(account):
+        return None
+    live = [group for group in groups if group.state is S.LIVE]
+    if not live:
+        return None
+    return WaitsFor(
+        who="time",
+        state=job.state.value,
+        words=_failed_listing(account),
+        since=min(group.since for group in live),
+        until=account.refresh_due_at,
+        trouble=True,
+    )
+
+
+def _unlisted(account: Account) -> bool:
+    return account.strikes > 0 and bool(account.reason)
+
+
+def _failed_listing(account: Account) -> str:
+    tries = _plural(account.strikes, "try", "tries")
+    return f"{account.provider} does not tell about its batches: {account.reason}, {tries}"
 
 
 def _settled(job: Job) -> WaitsFor | None:
@@ -119,19 +190,25 @@ def _held(state: str, provider: str, account: Account | None) -> WaitsFor | None
 
 
 def _nobody_works(
-    job: Job, groups: Sequence[BatchGroup], now: datetime, workers: int
+    job: Job,
+    groups: Sequence[BatchGroup],
+    now: datetime,
+    workers: int,
+    put_off: Batch | None,
 ) -> WaitsFor | None:
     due = [group.due_at for group in groups if group.state not in {S.CLOSED, S.PARKED}]
     if job.state in {JobState.RUNNING, JobState.CANCELLING}:
         due.append(job.due_at)
     if workers or not due or min(due) > now:
         return None
+    words = "a worker: something is due and none is at work"
     return WaitsFor(
         who="worker",
         state=job.state.value,
-        words="a worker: something is due and none is at work",
+        words=f"{words}; {_failed_try(put_off)}" if put_off else words,
         since=min(due),
         next="orchestrator daemon, or once: orchestrator tick",
+        trouble=put_off is not None,
     )
 
 
@@ -155,16 +232,44 @@ def _under_way(job: Job, groups: Sequence[BatchGroup]) -> WaitsFor:
                 since=min(group.since for group in moving),
                 until=due,
             )
-    return WaitsFor(
-        who="time",
-        state=job.state.value,
-        words=f"room for a batch of its {job.books.waiting:,} waiting records",
-        until=job.due_at,
-    )
+    if job.books.waiting:
+        records = _plural(job.books.waiting, "waiting record", "waiting records")
+        words = f"room for a batch of its {records}"
+    else:
+        ending = sum(group.batches for group in groups if group.state in _ENDING)
+        words = f"{_batches(ending)} to end" if ending else "its end to be recorded"
+    return WaitsFor(who="time", state=job.state.value, words=words, until=job.due_at)
+
+
+_ENDING = frozenset({S.RECONCILED, S.SUPERSEDED})
+"""States of batches that hold no record any more, with files left at the provider."""
 
 
 def _batches(count: int) -> str:
-    return f"{count:,} batch" if count == 1 else f"{count:,} batches"
+    return _plural(count, "batch", "batches")
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+_STATE_WORDS: Mapping[str, str] = {
+    S.BUILT: "ready to upload",
+    S.UPLOADING: "being uploaded",
+    S.UPLOAD_UNKNOWN: "looking for its upload",
+    S.CREATING: "being created",
+    S.CREATE_UNKNOWN: "looking for its remote batch",
+    S.LIVE: "at work at the provider",
+    S.REMOTE_DONE: "done at the provider",
+    S.COLLECTED: "downloaded",
+    S.RECONCILED: "recorded",
+    S.SUPERSEDED: "replaced",
+}
+
+
+def state_words(state: str) -> str:
+    """Return a state as a person says it; `state` is the word of a job, batch, record or gate."""
+    return _STATE_WORDS.get(state) or state.replace("_", " ")
 
 
 _BATCH_WORDS: Mapping[BatchState, tuple[Who, str]] = {
@@ -204,12 +309,24 @@ def batch_waits_for(
             return held
         if not workers and batch.due_at <= now and batch.state is not S.LIVE:
             who, words = "worker", "a worker: it is due and none is at work"
+    trouble = is_put_off(batch)
+    unlisted = batch.state is S.LIVE and account is not None and _unlisted(account)
     if batch.state is S.LIVE and batch.remote_word:
         words = f'{batch.provider}, which says "{batch.remote_word}"'
+    if trouble:
+        words = f"{words}; {_failed_try(batch)}"
+    elif unlisted and account is not None:
+        words = f"{words}; {_failed_listing(account)}"
     elif batch.reason and who != "nobody":
         words = f"{words}; the last try: {batch.reason}"
-    until = _next_look(batch, account) if who != "nobody" else None
-    return WaitsFor(who=who, state=state, words=words, since=batch.state_at, until=until)
+    return WaitsFor(
+        who=who,
+        state=state,
+        words=words,
+        since=batch.state_at,
+        until=_next_look(batch, account) if who != "nobody" else None,
+        trouble=trouble or unlisted,
+    )
 
 
 def _next_look(batch: Batch, account: Account | None) -> datetime:

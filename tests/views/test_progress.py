@@ -223,3 +223,16 @@ def test_a_job_with_something_due_and_nobody_at_work_says_so():
     waits = job_waits_for(job, [], None, now=NOON + timedelta(hours=1), workers=0)
     assert (waits.who, waits.since) == ("worker", NOON)
     assert "orchestrator tick" in waits.next
+
+
+def test_a_batch_of_no_waiting_record_is_never_waited_for():
+    for states, words in (
+        ((BatchState.RECONCILED, BatchState.SUPERSEDED), "2 batches to end"),
+        ((BatchState.RECONCILED,), "1 batch to end"),
+        ((BatchState.CLOSED,), "its end to be recorded"),
+    ):
+        groups = [a_group(state) for state in states]
+        job = a_job(Books(records=1, succeeded=1))
+        assert job_waits_for(job, groups, None, now=NOON, workers=1).words == words
+    one = job_waits_for(a_job(Books(records=1, waiting=1)), [], None, now=NOON, workers=1)
+    assert one.words == "room for a batch of its 1 waiting record"

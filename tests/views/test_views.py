@@ -3,7 +3,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from orchestrator import api
+from orchestrator.api import explaining
 from orchestrator.domain.errors import AuthError
 from orchestrator.domain.model import Gate
 from orchestrator.provider.profiles import load_profile
@@ -46,6 +49,46 @@ def test_a_job_under_way_waits_for_the_provider_and_tells_what_it_reports(world)
         assert view.books.balanced
         reported = max(reported, view.open.reported)
     assert 0 < reported <= 120
+
+
+@pytest.mark.parametrize("call", ["upload", "create"])
+def test_a_provider_that_refuses_a_batch_for_now_is_what_it_waits_for(world, call):
+    world.sandbox.inject(call, "dropped", times=100)
+    world.submit(5)
+    for _ in range(3):
+        world.tick()
+        world.clock.seconds += 1
+    (batch,) = world.batches()
+    assert batch.tries > 0
+    tries = "1 try" if batch.tries == 1 else f"{batch.tries} tries"
+    for waits in (view_of(world).waits_for, batch_waits(world)):
+        assert f"sandbox can't be reached: {batch.reason}, {tries}" in waits.words
+        assert (waits.trouble, waits.until) == (True, batch.due_at)
+
+
+def batch_waits(world):
+    job = api.find_job(world.registry, "labels")
+    return api.batch_view(world.registry, job, world.batches()[0], now=world.clock.now()).waits_for
+
+
+def test_a_provider_that_lists_nothing_is_what_a_live_batch_waits_for(world):
+    world.submit(5)
+    world.tick()
+
+    def strike(db):
+        later = world.clock.now() + timedelta(minutes=7)
+        accounts.change(db, "sandbox", strikes=4, reason="GET /v1/batches", refresh_due_at=later)
+
+    world.registry.write(strike)
+    for waits in (view_of(world).waits_for, batch_waits(world)):
+        assert "sandbox does not tell about its batches: GET /v1/batches, 4 tries" in waits.words
+        assert waits.trouble
+    assert "last call went well" not in str(explain(world))
+
+
+def explain(world):
+    story = explaining.explain(world.registry, "provider:sandbox", now=world.clock.now())
+    return story.to_dict()
 
 
 def test_a_finished_job_waits_for_nothing_and_knows_its_cost(world):
