@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +20,7 @@ from orchestrator.cli.intake_options import (
     declared_job,
     intake_options,
 )
+from orchestrator.cli.options import dry_run_option
 from orchestrator.cli.session import Session
 from orchestrator.cli.terminal import is_tty
 from orchestrator.domain.errors import UsageError
@@ -42,6 +45,7 @@ _PROGRESS_FROM = 20_000
 @click.option("--plan", "plan_file", metavar="FILE", help="submit what plan -o kept, or refuse")
 @intake_options
 @click.option("--watch", is_flag=True, help="follow the job to its end")
+@dry_run_option()
 @click.pass_obj
 def submit(
     session: Session,
@@ -49,6 +53,7 @@ def submit(
     source: str | None,
     plan_file: str | None,
     watch: bool,
+    dry_run: bool,
     **options: Any,  # noqa: ANN401 - the shared options, read by name
 ) -> int:
     """Register a job. Returns once it is committed; a daemon, tick or watch does the work.
@@ -74,6 +79,9 @@ def submit(
     with chosen as declared, App(session.configuration) as app:
         for note in declared.notes:
             session.console.note(note)
+        if dry_run:
+            _rehearse(session, app, declared, contract)
+            return 0
         submitted = api.submit(
             app.context(),
             declared.spec,
@@ -83,6 +91,31 @@ def submit(
         )
         _tell(session, app, submitted, alone=not watch)
     return _follow(session, submitted.job.name) if watch else 0
+
+
+def _rehearse(session: Session, app: App, declared: Declared, contract: Contract | None) -> None:
+    """Check everything that submit checks in the source, and say what it would register."""
+    from orchestrator import api  # noqa: PLC0415 - help needs none of it
+
+    spec = declared.spec
+    with tempfile.TemporaryDirectory(prefix="orchestrator-plan-") as folder:
+        made = api.plan(
+            spec, app.providers.profile(spec.provider), workdir=Path(folder), contract=contract
+        )
+    following = f"orchestrator watch {spec.name}"
+    data = {
+        "job": spec.name,
+        "status": "would_submit",
+        "state": "none",
+        "provider": spec.provider,
+        "records": made.scan.requests,
+        "skipped": made.scan.skipped,
+        "digest": spec.digest(made.scan.source_digest),
+        "next": following,
+    }
+    records = human.plural(made.scan.requests, "record")
+    text = f"would submit {spec.name}: {records}, to {spec.provider}; nothing was registered"
+    session.console.result("submit", text, data)
 
 
 def _as_planned(contract: Contract, options: dict[str, Any]) -> Declared:

@@ -243,3 +243,17 @@ def test_long_registrations_show_progress_on_a_terminal_only(offline):
     ran = offline.run(*argv, "--name", "tty", tty=True)
     assert "registered 5,000 of 20,000 records  25.0 %" in ran.err
     assert "registered" not in offline.run(*argv, "--name", "pipe").err
+
+
+def test_a_dry_run_says_what_would_be_registered_and_touches_no_registry(reviews):
+    ran = reviews.run("submit", "reviews.csv", "--prompt", "Positive? {text}", "-n")
+    assert ran.status == 0
+    assert ran.out == "would submit reviews: 3 records, to sandbox; nothing was registered\n"
+    assert not reviews.registry.exists()
+
+
+def test_a_dry_run_refuses_what_submit_would_refuse(reviews):
+    (reviews.folder / "reviews.csv").write_text("id,text\n1,good\n1,bad\n")
+    ran = reviews.run("submit", "reviews.csv", "--prompt", "Positive? {text}", "--dry-run")
+    assert ran.status == 65
+    assert not reviews.registry.exists()
