@@ -13,11 +13,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from apscheduler.events import EVENT_JOB_EXECUTED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from orchestrator.app import App
 from orchestrator.domain.errors import AlreadyRunning, OrchestratorError, RegistryError
@@ -91,8 +92,7 @@ class Ticker:
         """Tick now, then for ever."""
         self._scheduler.add_job(
             self._tick,
-            "interval",
-            seconds=self._interval.total_seconds(),
+            _Again(self._interval),
             id="tick",
             next_run_time=self._ctx.now(),
         )
@@ -142,6 +142,21 @@ class Ticker:
             at = max(now + _SOONEST, min(at, next_at))
         with contextlib.suppress(LookupError):
             self._scheduler.modify_job("tick", next_run_time=at)
+
+
+class _Again(BaseTrigger):  # type: ignore[misc]  # the library has no types
+    """Fires an interval from now, whenever now is.
+
+    The library's own interval lists every run that was missed before it makes one of them: after
+    a week of sleep those are millions.
+    """
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """Return when to fire next."""
+        return now + self._interval
 
 
 def _silent_logger() -> logging.Logger:

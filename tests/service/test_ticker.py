@@ -39,6 +39,15 @@ def test_a_ticker_is_stopped_at_any_moment_without_waiting_for_itself(world, log
     assert done == [True] * 40
 
 
+def test_a_machine_that_slept_for_months_ticks_at_once(world, log):
+    world.clock.seconds -= 100 * 86_400
+    ticked = threading.Event()
+    ticker = Ticker(world.context, SOON, log, on_tick=ticked.set)
+    ticker.start()
+    assert ticked.wait(5)
+    assert ticker.stop(5)
+
+
 def test_an_error_in_a_tick_is_kept_and_the_next_one_comes(world, log, monkeypatch):
     outcomes = iter([RuntimeError("a bug"), None])
     seen = []
