@@ -39,8 +39,6 @@ class Spool:
             for pattern in ("*.tmp", ".*.part") if clean else ():
                 for left in self.directory.glob(pattern):
                     left.unlink(missing_ok=True)
-            for folder in self.directory.glob("scan-*") if clean else ():
-                shutil.rmtree(folder, ignore_errors=True)
         except OSError as exc:
             raise _sorted(exc, self.directory) from exc
 
