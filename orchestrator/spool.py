@@ -17,6 +17,7 @@ from typing import IO
 
 from orchestrator.domain.errors import SpoolError
 from orchestrator.domain.remote import Downloaded
+from orchestrator.failpoints import hit
 from orchestrator.private import private_directory
 
 _CHUNK = 1 << 20
@@ -57,14 +58,20 @@ class Spool:
         try:
             private_directory(self.directory)
             temporary.unlink(missing_ok=True)
+            hit("spool.open", path)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb", buffering=_CHUNK) as file:
                 writer = Writer(file)
                 yield writer
+                hit("spool.write", path)
                 file.flush()
+                hit("spool.sync", path)
                 os.fsync(file.fileno())
+            hit("spool.rename", path)
             temporary.replace(path)
+            hit("spool.sync_directory", path)
             _sync_directory(self.directory)
+            hit("spool.done", path)
         except OSError as exc:
             raise _sorted(exc, path) from exc
         finally:
@@ -82,7 +89,12 @@ class Spool:
     def drop(self, *paths: Path) -> None:
         """Remove spool files; one that is gone already is fine."""
         for path in paths:
-            path.unlink(missing_ok=True)
+            try:
+                hit("spool.drop", path)
+                path.unlink(missing_ok=True)
+                hit("spool.dropped", path)
+            except OSError as exc:
+                raise _sorted(exc, path) from exc
 
     def free_bytes(self) -> int:
         """Return how much room the disk has left."""

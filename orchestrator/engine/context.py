@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
+from sqlalchemy import Connection
 
 from orchestrator.domain.errors import AuthError, ClaimLost, OrchestratorError
 from orchestrator.domain.model import Batch, Job
@@ -97,19 +98,28 @@ class Context:
         """Return how long to wait after `tries` failures in a row."""
         return back_off(tries, self.pace, self.rng.random())
 
-    def record(self, batch: Batch, event: Event, *, due_at: datetime | None = None) -> Batch:
-        """Move `batch` by `event` in a transaction of its own. Raises ClaimLost."""
+    def record(
+        self,
+        batch: Batch,
+        event: Event,
+        *,
+        due_at: datetime | None = None,
+        look_by: datetime | None = None,
+    ) -> Batch:
+        """Move `batch` by `event` in a transaction of its own. Raises ClaimLost.
+
+        `look_by`: when its provider's batches are to be listed at the latest.
+        """
         now = self.now()
-        due = due_at or now
-        moved = self.registry.write(
-            lambda db: batches.move(db, batch, event, now=now, due_at=due, actor=self.actor)
-        )
+
+        def work(db: Connection) -> Batch:
+            if look_by is not None:
+                accounts.look_by(db, batch.provider, look_by)
+            return batches.move(db, batch, event, now=now, due_at=due_at or now, actor=self.actor)
+
+        moved = self.registry.write(work)
         self.tell(Told(kind=type(event).__name__, batch=moved))
         return moved
-
-    def look_at(self, provider: str, when: datetime) -> None:
-        """Have the provider's batches listed by `when` at the latest."""
-        self.registry.write(lambda db: accounts.look_by(db, provider, when))
 
     def provider_of(self, batch: Batch) -> Provider:
         """Return the provider that holds the batch's remote objects.

@@ -65,11 +65,19 @@ the memory that a thread has once had is not shared with the others."""
 
 
 class _Pools:
-    """The threads of one tick: several for transfers, one for heavy steps."""
+    """The threads of one tick: several for transfers, one for heavy steps.
+
+    With one transfer at a time there are none: everything happens in the calling thread, in order.
+    """
 
     def __init__(self, transfers: int) -> None:
+        self._one = transfers == 1
         self.transfers = ThreadPoolExecutor(transfers, thread_name_prefix="step")
         self.heavy = ThreadPoolExecutor(1, thread_name_prefix="heavy")
+
+    def alone(self, step: Callable[[], Batch]) -> Batch:
+        """Take a heavy step, one at a time."""
+        return step() if self._one else self.heavy.submit(step).result()
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +240,7 @@ def _take_steps(ctx: Context, pools: _Pools, batch: Batch, taken: list[Step]) ->
             until = decision.until
             continue
         step = partial(STEPS[decision], ctx, batch, job)
-        batch = pools.heavy.submit(step).result() if decision in _HEAVY else step()
+        batch = pools.alone(step) if decision in _HEAVY else step()
         taken.append(decision)
         until = batch.due_at
         if decision in CALLS and batch.reason is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.domain.errors import SpoolError
 from orchestrator.domain.remote import Downloaded
+from orchestrator.failpoints import hit
 from orchestrator.provider.wire_faults import read_fault
 from orchestrator.provider.wire_values import OddAnswer, read_json
 
@@ -98,8 +99,11 @@ def save(
     try:
         found = _write(chunks, part, intake, expected)
         with _disk(to):
+            hit("download.rename", to)
             part.replace(to)
+            hit("download.sync_directory", to)
             _sync_directory(to.parent)
+            hit("download.done", to)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
@@ -111,14 +115,17 @@ def _write(
     chunks: Iterator[bytes], part: Path, intake: _Intake, expected: int | None
 ) -> Downloaded:
     with _disk(part):
+        hit("download.open", part)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         for chunk in chunks:
             intake.take(chunk)
             with _disk(part):
+                hit("download.write", part)
                 _write_all(fd, chunk)
         found = intake.finish(expected)
         with _disk(part):
+            hit("download.sync", part)
             os.fsync(fd)
     finally:
         os.close(fd)

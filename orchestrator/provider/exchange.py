@@ -16,6 +16,7 @@ from orchestrator.domain.errors import (
     UnansweredError,
     UnavailableError,
 )
+from orchestrator.failpoints import hit
 from orchestrator.provider import wire
 from orchestrator.provider.profiles import base_url_faults
 from orchestrator.provider.wire_values import words
@@ -146,6 +147,7 @@ class Exchange:
         began = self._monotonic()
         outcome: int | str = "refused here"
         try:
+            hit("call.send", call.operation)
             # Redirected, a DELETE becomes a GET whose 200 would prove nothing.
             response = self._http.send(
                 self._request(call, began), stream=True, follow_redirects=call.method == "GET"
@@ -157,6 +159,7 @@ class Exchange:
                 yield response
             finally:
                 response.close()
+            hit("call.answered", call.operation)
         except _FAILURES as exc:
             outcome = type(exc).__name__
             raise self._no_answer(call, exc) from exc

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from orchestrator.domain.errors import ConfigError, RegistryError
+from orchestrator.failpoints import hit
 from orchestrator.private import private_directory, private_file
 
 T = TypeVar("T")
@@ -70,13 +71,19 @@ class Registry:
         """
         for attempt in range(_WRITE_TRIES):
             try:
-                with self._writer.begin() as db:
-                    return work(db)
+                return self._commit(work)
             except DBAPIError as exc:
                 if attempt + 1 < _WRITE_TRIES and _worth_repeating(exc):
                     continue
                 raise _sorted(exc, self.describe()) from exc
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _commit(self, work: Callable[[Connection], T]) -> T:
+        with self._writer.begin() as db:
+            result = work(db)
+            hit("registry.commit", work)
+        hit("registry.committed", work)
+        return result
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

