@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import httpx
 import openai
@@ -234,3 +235,12 @@ def test_a_killed_server_goes_on_where_it_was_and_stops_politely_when_asked(tmp_
         assert [file["id"] for file in kit.get("/files")["data"]][-1] == file_id
         assert kit.get(f"/batches/{batch['id']}")["created_at"] == batch["created_at"]
     assert ended(process, signal.SIGTERM) == 0
+
+
+def test_an_answer_never_waits_for_the_acknowledgement_of_its_head(served):
+    seconds = []
+    for _ in range(21):
+        began = time.perf_counter()
+        served.http.get("/files")
+        seconds.append(time.perf_counter() - began)
+    assert sorted(seconds)[10] < 0.03, "a delayed ACK takes 40 ms"
