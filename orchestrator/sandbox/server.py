@@ -104,7 +104,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from exc
     # Head and body leave as two packets: without this the second waits 40 ms for the first's ACK.
     # asyncio sets it by itself only where the socket was made with its protocol spelt out.
-    # listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
