@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told, silence
 from orchestrator.engine.tick import Report, tick
 from orchestrator.provider.client import HttpProvider
 from orchestrator.provider.profiles import load_profile
@@ -26,6 +27,8 @@ from orchestrator.sandbox.transport import SandboxTransport
 from orchestrator.spool import Spool
 
 START = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+shipped_profile = functools.cache(load_profile)
 
 
 class VirtualClock:
@@ -75,7 +78,7 @@ class SandboxProviders:
         return self.made[name]
 
     def profile(self, name: str) -> Profile:
-        return self._world.profiles.get(name) or load_profile(name)
+        return self._world.profiles.get(name) or shipped_profile(name)
 
     def names(self) -> list[str]:
         return ["sandbox", "kimi", "openai"]
@@ -98,6 +101,7 @@ class World:
         self.tokens = itertools.count(1)
         self.requests_per_batch = 50
         self.stopping: Callable[[], bool] = lambda: False
+        self.tell: Callable[[Told], None] = silence
         self.pace = Pace()
         self.boots = itertools.count(1)
         self.context = self.boot()
@@ -138,6 +142,7 @@ class World:
             actor=worker,
             requests_per_batch=self.requests_per_batch,
             transfers=1,
+            tell=lambda told: self.tell(told),  # noqa: PLW0108 - a test may replace it
             stopping=lambda: self.stopping(),  # noqa: PLW0108 - a test may replace it
         )
         return self.context
