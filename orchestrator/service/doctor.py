@@ -28,6 +28,7 @@ from orchestrator.provider.client import HttpProvider
 from orchestrator.registry import migrate, workers
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import SCHEMA
+from orchestrator.service.probe_findings import Finding
 from orchestrator.service.work import is_held
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -75,6 +76,14 @@ def examine(app: App, provider: str | None = None, *, offline: bool = False) -> 
         )
         return
     yield from _provider(app, name, offline=offline)
+
+
+def probed(finding: Finding) -> Check:
+    """Return a finding of a live probe as a check: 78 where the profile must be corrected."""
+    status = 0
+    if finding.verdict == "fail":
+        status = ConfigError.exit_code if finding.line else ProviderError.exit_code
+    return Check(finding.name, finding.verdict, finding.text, finding.next, status)
 
 
 def exit_status(checks: Sequence[Check]) -> int:
