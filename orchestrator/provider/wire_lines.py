@@ -19,11 +19,24 @@ from msgspec import Raw
 
 from orchestrator.domain.remote import Answer, OddLine
 from orchestrator.provider.wire_faults import Fault, read_fault
-from orchestrator.provider.wire_values import OddAnswer, count, mend, moment, read_json, words
+from orchestrator.provider.wire_values import (
+    OddAnswer,
+    count,
+    mend,
+    moment,
+    read_json,
+    top_members,
+    words,
+)
 
 _NONE = Raw(b"")
 _EMPTY = frozenset({b"", b"null", b"{}", b'""', b"[]", b"false"})
 _MAX_CUSTOM_ID = 4096
+_MAX_TOKENS = 2**31 - 1
+"""Of one answer: no context is that long, and the registry's column ends here."""
+
+_KEY = b'"custom_id"'
+_TWICE = "the line bears two custom_ids"
 
 # msgspec says what it does not like in any of these ways.
 _NOT_STRICT = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
@@ -72,9 +85,13 @@ class _Body(msgspec.Struct, gc=False):
     error: dict[str, Any] | None = None
 
 
+class _Peek(msgspec.Struct, gc=False):
+    body: Raw
+
+
 class _Head(msgspec.Struct, gc=False):
     custom_id: str
-    response: Raw
+    response: _Peek
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -100,24 +117,43 @@ def read_line(raw: bytes) -> Answer | OddLine:
             raw.decode()
     except _NOT_STRICT:
         return _read_odd(raw)
+    if _bears_two_ids(raw):
+        return OddLine(_TWICE)
     return _answer(line.custom_id, line.response or _NO_RESPONSE, line.error)
 
 
 def read_id(raw: bytes) -> str | None:
     """Return the custom_id of a line of the usual shape, three times as fast as `read_line`.
 
-    None for every line that needs a closer look.
+    None for every line that needs a closer look; whatever has an id here is an Answer to
+    `read_line`, unless it nests as deep as a parser goes.
     """
     try:
         head = _HEAD.decode(raw)
     except _NOT_STRICT:
         return None
-    usual = raw.isascii() and bytes(head.response)[:1] == b"{"
-    return head.custom_id if usual and 0 < len(head.custom_id) <= _MAX_CUSTOM_ID else None
+    body = bytes(head.response.body)
+    if not raw.isascii() or body[:1] != b"{" or body == b"{}" or raw.count(_KEY) > 1:
+        return None
+    usual = 0 < len(head.custom_id) <= _MAX_CUSTOM_ID and "\0" not in head.custom_id
+    return head.custom_id if usual else None
+
+
+def _bears_two_ids(raw: bytes) -> bool:
+    """Whether the line itself, not something inside it, says twice whose it is, and not the same.
+
+    A parser takes the last of repeated keys; here that would be a guess at whose answer it is.
+    """
+    if raw.count(_KEY) < 2:
+        return False
+    ids = [value for name, value in top_members(raw) if name == "custom_id"]
+    return any(other != ids[0] for other in ids[1:])
 
 
 def _read_odd(raw: bytes) -> Answer | OddLine:
     """Read a line that is no strict JSON of the usual types, member by member."""
+    if _bears_two_ids(raw):
+        return OddLine(_TWICE)
     try:
         members = _MEMBERS.decode(raw)
         raw.decode()
@@ -129,6 +165,9 @@ def _read_odd(raw: bytes) -> Answer | OddLine:
             members = _MEMBERS.decode(mended)
         except _NOT_STRICT:
             return OddLine(_why_odd(mended))
+        if "\ufffd" in str(_loose(members.get("custom_id", _NONE))):
+            # What was mended is another id than the one that was sent.
+            return OddLine("custom_id is broken text")
     return _read_members(members)
 
 
@@ -214,7 +253,7 @@ def _success(
         tokens_cached=_either(usage.cached_tokens, details.cached_tokens if details else None),
         finish_reason=words(choices[0].finish_reason, 64) if choices else "",
         request_id=words(response.request_id, 128),
-        created_at=_either(body.created, body.created_at),
+        created_at=_time(body.created, body.created_at),
     )
 
 
@@ -312,8 +351,12 @@ def _usage(value: object) -> _Usage | None:
 
 def _either(first: int | None, second: int | None) -> int | None:
     value = second if first is None else first
-    # A database's integer ends somewhere; no honest number comes near.
-    return value if value is not None and 0 <= value <= 2**53 else None
+    return value if value is not None and 0 <= value <= _MAX_TOKENS else None
+
+
+def _time(first: int | None, second: int | None) -> int | None:
+    value = second if first is None else first
+    return value if value is not None and 0 < value <= _MAX_TOKENS else _seconds(value)
 
 
 def _status(value: int | str | None) -> int | None:

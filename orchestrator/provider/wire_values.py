@@ -29,9 +29,33 @@ def read_json(raw: bytes) -> Any:  # noqa: ANN401 - a JSON value is any value
         return json.loads(
             raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"),
             parse_constant=lambda _word: None,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as exc:
         raise OddAnswer(_why_not_json(raw, exc)) from None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def top_members(raw: bytes) -> list[tuple[str, Any]]:
+    """Return the members of the one JSON object in `raw`, repeated keys too; [] if it is none."""
+    last: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        # Objects are told from the inside out: the outermost one comes last.
+        nonlocal last
+        last = pairs
+        return pairs
+
+    text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    try:
+        value = json.loads(text, object_pairs_hook=keep)
+    except (ValueError, RecursionError):
+        return []
+    return last if value is last else []
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
