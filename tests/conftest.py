@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run every proof whole (as CI does), not a sample of the long ones",
     )
+    parser.addoption("--seeds", type=int, help="how many seeds the simulation runs")
+    parser.addoption("--first-seed", type=int, default=1, help="the first of them")
 
 
 @pytest.fixture(scope="session")
