@@ -25,7 +25,8 @@ def walk(fetch: Callable[[Params], Page[Listed]], *, what: str, limit: int) -> I
 
     Ends with a page that brings no unseen id (some servers ignore `after`), or that is the last
     one. A server that refuses `limit` is asked without it. Memory: the ids seen. Raises
-    UnavailableError after 2,000 pages: a list cut short would prove an absence that is none.
+    UnavailableError after 2,000 pages, and for a page that has a successor but no id to ask for
+    it with: a list cut short would prove an absence that is none.
     """
     seen: set[str] = set()
     params: Params = {"limit": limit} if limit else {}
@@ -36,14 +37,16 @@ def walk(fetch: Callable[[Params], Page[Listed]], *, what: str, limit: int) -> I
             if item.id not in seen:
                 seen.add(item.id)
                 yield item
+        if page.more and page.odd and not page.items:
+            raise _cut_short(f"the list of {what} goes on, but no element of a page has an id")
         if not fresh or not _goes_on(page, limit):
             return
         params = {**params, "after": page.items[-1].id}
-    raise UnavailableError(
-        f"the list of {what} does not end after {MAX_PAGES:,} pages",
-        code="ORC3204",
-        safe="nothing was changed",
-    )
+    raise _cut_short(f"the list of {what} does not end after {MAX_PAGES:,} pages")
+
+
+def _cut_short(why: str) -> UnavailableError:
+    return UnavailableError(why, code="ORC3204", safe="nothing was changed")
 
 
 def _page(fetch: Callable[[Params], Page[Listed]], params: Params) -> tuple[Page[Listed], Params]:

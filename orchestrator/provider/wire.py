@@ -25,6 +25,7 @@ from orchestrator.provider.wire_values import (
     identifier,
     mend,
     moment,
+    read_json,
     read_object,
     words,
 )
@@ -84,6 +85,7 @@ def read_batch(raw: bytes, status_words: Mapping[str, str] | None = None) -> Rem
     batch_id = identifier(value.get("id"))
     if batch_id is None:
         raise OddAnswer("the batch in the answer has no id")
+    _refuse_error(value)
     word = words(value.get("status"), 64)
     status = _status(word, status_words or {})
     return RemoteBatch(
@@ -101,6 +103,13 @@ def read_batch(raw: bytes, status_words: Mapping[str, str] | None = None) -> Rem
         errors=_errors(value),
         raw=_as_received(raw),
     )
+
+
+def _refuse_error(value: Mapping[str, Any]) -> None:
+    """Refuse an error that has an id of its own: taken for a batch's, the batch would be lost."""
+    said = read_fault(value.get("error"))
+    if said and ("status" not in value or value.get("object") == "error"):
+        raise OddAnswer(f"the answer is an error with an id: {said.quote}")
 
 
 def _status(word: str, own: Mapping[str, str]) -> RemoteStatus:
@@ -167,6 +176,7 @@ def read_file(raw: bytes) -> RemoteFile:
     file_id = identifier(value.get("id"))
     if file_id is None:
         raise OddAnswer("the file in the answer has no id")
+    _refuse_error(value)
     return RemoteFile(
         id=file_id,
         name=words(value.get("filename"), 1024),
@@ -201,8 +211,12 @@ def _elements(raw: bytes) -> tuple[list[Raw], bool | None]:
         members = msgspec.json.decode(raw, type=dict[str, Raw])
         # A null list is how some servers say that it is empty.
         found = msgspec.json.decode(members["data"], type=list[Raw] | None)
+        said = read_fault(read_json(bytes(members.get("error", Raw(b"null")))))
     except (KeyError, ValueError, RecursionError):
         raise OddAnswer("the answer is JSON, but no list with data") from None
+    if said:
+        # What is missing from such a list proves nothing.
+        raise OddAnswer(f"the list in the answer comes with an error: {said.quote}")
     return found or [], _more(bytes(members.get("has_more", Raw(b"null"))))
 
 
@@ -236,11 +250,17 @@ def read_file_page(raw: bytes) -> Page[RemoteFile]:
 def read_deletion(raw: bytes) -> bool:
     """Tell from the answer to a DELETE whether the file is gone. Raises OddAnswer.
 
-    Only the provider's own JSON counts: a page of a gateway with status 200 proves nothing, and a
-    deletion that is believed too early is how a batch is paid for twice.
+    Only the provider's own yes counts: a page or an error of a gateway with status 200 proves
+    nothing, and a deletion that is believed too early is how a batch is paid for twice.
     """
     value = read_object(raw)
-    return value.get("deleted") is not False
+    if said := read_fault(value.get("error")):
+        raise OddAnswer(f"the answer to the deletion is an error: {said.quote}")
+    word = value.get("deleted", True if identifier(value.get("id")) else None)
+    known = {"true": True, "1": True, "false": False, "0": False}.get(str(word).lower())
+    if known is None:
+        raise OddAnswer("the answer does not say whether the file is deleted")
+    return known
 
 
 def read_models(raw: bytes) -> list[str]:

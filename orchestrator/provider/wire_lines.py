@@ -133,7 +133,7 @@ def read_id(raw: bytes) -> str | None:
     except _NOT_STRICT:
         return None
     body = bytes(head.response.body)
-    if not raw.isascii() or body[:1] != b"{" or body == b"{}" or raw.count(_KEY) > 1:
+    if not raw.isascii() or body[:1] != b"{" or body == b"{}" or raw.find(_KEY) != raw.rfind(_KEY):
         return None
     usual = 0 < len(head.custom_id) <= _MAX_CUSTOM_ID and "\0" not in head.custom_id
     return head.custom_id if usual else None
@@ -144,7 +144,7 @@ def _bears_two_ids(raw: bytes) -> bool:
 
     A parser takes the last of repeated keys; here that would be a guess at whose answer it is.
     """
-    if raw.count(_KEY) < 2:
+    if raw.find(_KEY) == raw.rfind(_KEY):
         return False
     ids = [value for name, value in top_members(raw) if name == "custom_id"]
     return any(other != ids[0] for other in ids[1:])
