@@ -1,0 +1,111 @@
+"""SIGKILL at every boundary of a real process over a real socket: no `finally` helps it."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from fleet.child import DONE
+from fleet.nursery import Nursery
+from fleet.scene import scene
+from support.databases import Databases
+
+DIALECTS = ("sqlite", "postgresql")
+CASES, ALL_CASES = 12, 104
+"""Deaths on each database: by default, and with --thorough."""
+
+POLLING = ("claim", "take", "prepare", "_next_at", "list_batches")
+"""Done as often as a run takes long: to die at the first of these is to die at each."""
+
+Discover = Callable[[str], list[str]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        thorough = metafunc.config.getoption("--thorough")
+        metafunc.parametrize("cases", [ALL_CASES if thorough else CASES], ids=[""])
+        metafunc.parametrize("case", range(ALL_CASES if thorough else CASES))
+        metafunc.parametrize("dialect", DIALECTS)
+
+
+@pytest.fixture(scope="session")
+def discover(
+    nursery: Nursery, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Discover:
+    """The boundaries that an undisturbed run passes on a database, in order."""
+
+    @cache
+    def run(dialect: str) -> list[str]:
+        with scene(tmp_path_factory.mktemp("discovery"), databases.fresh(dialect)) as found:
+            assert nursery.run(found.order()) == DONE
+            found.assert_nothing_lost_and_nothing_twice()
+            return found.trace()
+
+    return run
+
+
+def deaths(boundaries: list[str], count: int) -> list[tuple[str, int]]:
+    """Return `count` places to die at, each the n-th of its kind.
+
+    Evenly spread over the run; where there is room, the first of every kind is among them.
+    """
+    passed: Counter[str] = Counter()
+    places = []
+    for label in boundaries:
+        passed[label] += 1
+        if passed[label] == 1 or not any(word in label for word in POLLING):
+            places.append((label, passed[label]))
+    first = [place for place in places if place[1] == 1]
+    others = [place for place in places if place[1] > 1]
+    if count < len(first):
+        return [places[n * len(places) // count] for n in range(count)]
+    left = count - len(first)
+    return first + [others[n * len(others) // left] for n in range(left)]
+
+
+@pytest.mark.fault("B01", "B03", "B04", "B05", "C02", "C03", "U02", "R01", "D06", "A01", "T04")
+def test_a_process_killed_at_any_boundary_loses_nothing_and_pays_nothing_twice(
+    nursery: Nursery,
+    databases: Databases,
+    discover: Discover,
+    tmp_path: Path,
+    dialect: str,
+    case: int,
+    cases: int,
+) -> None:
+    label, nth = deaths(discover(dialect), cases)[case]
+    with scene(tmp_path, databases.fresh(dialect)) as found:
+        assert nursery.run(found.order(die_at=label, nth=nth)) == -signal.SIGKILL
+        assert found.trace()[-1] == label
+        if case % 4 == 3:
+            # Recovery is no safer a place to die in. Most of the work is done by then, or none.
+            recovering = found.order(die_at="registry.committed Context.record.<locals>.work")
+            assert nursery.run(recovering) in {-signal.SIGKILL, DONE}
+        assert nursery.run(found.order(traces="end")) == DONE
+        found.assert_nothing_lost_and_nothing_twice()
+
+
+def test_the_deaths_cover_every_kind_of_boundary(discover: Discover) -> None:
+    for dialect in DIALECTS:
+        boundaries = discover(dialect)
+        chosen = deaths(boundaries, ALL_CASES)
+        assert len(set(chosen)) == ALL_CASES
+        died_at = {label for label, _ in chosen}
+        assert died_at == set(boundaries)
+        assert {name.split()[0] for name in died_at} >= {
+            "registry.commit",
+            "registry.committed",
+            "call.send",
+            "call.answered",
+            "spool.open",
+            "spool.rename",
+            "spool.done",
+            "spool.drop",
+            "download.open",
+            "download.rename",
+            "download.done",
+        }
