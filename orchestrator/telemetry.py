@@ -52,6 +52,9 @@ TEXTS: Mapping[str, Text] = {
     "CreateBegan": Text("create_began", "debug", "creating the remote batch"),
     "Created": Text("created", "info", "created as {remote_id}"),
     "Adopted": Text("adopted", "info", "found and adopted {remote_id}; nothing is created twice"),
+    "Recovered": Text(
+        "recovered", "warning", "the registry had forgotten {remote_id}; it is followed again"
+    ),
     "CreateUnanswered": Text(
         "create_unanswered", "warning", "the create was not answered; looking for the batch"
     ),
@@ -83,6 +86,19 @@ TEXTS: Mapping[str, Text] = {
     "Finished": Text("job_finished", "info", "finished: {succeeded} of {records} succeeded"),
     "put_off": Text("put_off", "warning", "put off: {message}"),
     "claim_lost": Text("claim_lost", "warning", "left to another worker: {message}"),
+    "odd_lines": Text(
+        "odd_lines",
+        "warning",
+        "odd result files: {unknown_ids} lines of nobody, {unreadable} unreadable, "
+        "{conflicting} conflicting, {repeated} repeated, {missing} missing",
+    ),
+    "extra_remote_batch": Text(
+        "extra_remote_batch", "error", "a second remote batch, {remote_id}, is cancelled"
+    ),
+    "orphan_removed": Text("orphan_removed", "info", "an old input file is removed: {file}"),
+    "cloned": Text(
+        "cloned", "error", "another copy of this registry has sent {remote_id}; nothing is sent"
+    ),
     "poll_failed": Text("poll_failed", "warning", "not listed: {message}"),
     "gate": Text("gate", "warning", "gate {gate}: {message}"),
     # the service's own
@@ -92,6 +108,11 @@ TEXTS: Mapping[str, Text] = {
     "registry_lost": Text("registry_lost", "error", "{message}; trying again in {wait} s"),
     "registry_busy": Text(
         "registry_busy", "info", "a watch or tick has the registry; trying again in {wait} s"
+    ),
+    "wal_long": Text(
+        "wal_long",
+        "warning",
+        "the registry's log has {megabytes} MB: a program that reads the file does not end",
     ),
     "lease_lost": Text("lease_lost", "warning", "the lease was lost; starting over with a new one"),
     "reloaded": Text("reloaded", "info", "the configuration was read again"),

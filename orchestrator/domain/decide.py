@@ -46,7 +46,7 @@ class Rest:
     """Nothing to do any more."""
 
 
-_ALWAYS: Mapping[BatchState, Step] = {
+_ALWAYS: Mapping[BatchState, Step | Rest] = {
     S.PLANNED: Step.BUILD,
     S.BUILT: Step.UPLOAD,
     # An upload found in `uploading` was cut off by a crash: it may have arrived.
@@ -57,6 +57,7 @@ _ALWAYS: Mapping[BatchState, Step] = {
     S.COLLECTED: Step.RECONCILE,
     S.RECONCILED: Step.CLEAN_UP,
     S.SUPERSEDED: Step.CLEAN_UP,
+    S.CLOSED: Rest(),
 }
 
 _UNSENT = frozenset({S.PLANNED, S.BUILT, S.UPLOADED})
@@ -81,12 +82,19 @@ SENDS = frozenset({Step.UPLOAD, Step.CREATE})
 
 
 def next_step(
-    batch: Batch, now: datetime, pace: Pace, *, can_revoke: bool, withdrawn: bool = False
+    batch: Batch,
+    now: datetime,
+    pace: Pace,
+    *,
+    can_revoke: bool,
+    withdrawn: bool = False,
+    crowded: bool = False,
 ) -> Step | Wait | Rest:
     """Say what `batch` needs at `now`.
 
     `can_revoke`: deleting the input file makes a late create fail at this provider. `withdrawn`:
-    the job is being cancelled, so that nothing new is sent.
+    the job is being cancelled, so that nothing new is sent. `crowded`: the provider's room for
+    files is short, so that none is kept for later.
     """
     if withdrawn and batch.state in _UNSENT:
         return Step.WITHDRAW
@@ -95,10 +103,10 @@ def next_step(
             return _find_the_create(batch, now, pace, can_revoke=can_revoke)
         case S.LIVE:
             return _follow(batch, now, pace)
+        case S.RECONCILED if not crowded:
+            return _keep(batch, now, pace)
         case S.PARKED:
             return _stand_by(batch, now, pace, withdrawn=withdrawn)
-        case S.CLOSED:
-            return Rest()
     return _ALWAYS[batch.state]
 
 
@@ -121,6 +129,14 @@ def _find_the_create(
     if now < settled_at or batch.looks < pace.settle_looks:
         return Step.ADOPT
     return Step.REVOKE if can_revoke else Step.GIVE_UP
+
+
+def _keep(batch: Batch, now: datetime, pace: Pace) -> Step | Wait:
+    """Leave the remote files for a while: from them an old backup of the registry recovers."""
+    until = batch.state_at + seconds(pace.keep_remote)
+    if now >= until:
+        return Step.CLEAN_UP
+    return Wait(min(until, now + seconds(pace.cap)), "its files are kept at the provider a while")
 
 
 def look_again_at(batch: Batch, now: datetime, pace: Pace) -> datetime:

@@ -57,6 +57,22 @@ class Gate(enum.StrEnum):
     CLOSED = "closed"
 
 
+class StrayVerdict(enum.StrEnum):
+    """What became of a remote batch under our name that the registry did not know."""
+
+    WAITING = "waiting"
+    """Its job, or who its records are, is not known yet."""
+    ADOPTED = "adopted"
+    EXTRA = "extra"
+    """A second one of the same batch, or one whose records all have their outcomes."""
+    LOST = "lost"
+    """It ended, and nothing of it can be read any more."""
+    FOREIGN = "foreign"
+    """Sent by another registry under our identity, after we had looked."""
+    FORGOTTEN = "forgotten"
+    """A person has decided that it does not matter."""
+
+
 OPEN_REQUESTS = (RequestState.PENDING, RequestState.ASSIGNED)
 OUTCOMES = (
     RequestState.SUCCEEDED,
@@ -205,3 +221,24 @@ class Account:
     refresh_due_at: datetime
     refreshed_at: datetime | None = None
     epoch: int = 0
+    audit_due_at: datetime | None = None
+    audited_at: datetime | None = None
+    next_call_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A remote batch under our name that no row had sent. `label`, `job_name`: what it says."""
+
+    provider: str
+    remote_id: str
+    verdict: StrayVerdict
+    job_name: str
+    label: str
+    token: str
+    boot: str
+    word: str
+    reason: str
+    remote_created_at: datetime | None
+    seen_at: datetime
+    batch_id: int | None = None

@@ -33,6 +33,17 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lease_seconds: float = 60.0
     gate_slow_max: float = 3_600.0
     gate_probe: float = 300.0
+    audit_seconds: float = 3_600.0
+    keep_remote: float = 0.0
+
+
+def furthest(pace: Pace, now: datetime) -> datetime:
+    """Return the time beyond which nothing is ever put off.
+
+    What is due later was put off by a clock that has been set back since.
+    """
+    longest = max(pace.cap, pace.audit_seconds, pace.gate_slow_max, pace.back_off_max)
+    return now + seconds(2 * longest)
 
 
 def seconds(value: float) -> timedelta:

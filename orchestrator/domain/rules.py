@@ -17,7 +17,7 @@ from orchestrator.domain.rendering import as_text
 from orchestrator.domain.spec import JobSpec
 
 CHAT = "/v1/chat/completions"
-OWN_METADATA_PAIRS = 4
+OWN_METADATA_PAIRS = 5
 """Metadata pairs of a batch that we need ourselves: token, instance, attempt, digest."""
 
 MAX_KEY_BYTES = 1024

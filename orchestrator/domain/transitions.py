@@ -121,6 +121,24 @@ class Adopted(Created, frozen=True, kw_only=True):
     """A create without an answer had its effect: the batch was found at the provider."""
 
 
+class Recovered(Adopted, frozen=True, kw_only=True):
+    """The registry knew of no create, yet the batch is there: an audit found it by its name.
+
+    A registry that lost its latest commits, or an old backup, forgets what it has sent.
+    """
+
+    resets: ClassVar[Mapping[str, Any]] = {
+        **Adopted.resets,
+        "revoked_at": None,
+        "parked_from": None,
+        "gone_since": None,
+    }
+    token: str
+    spare_tokens: str
+    input_file_id: str | None
+    fingerprint: str
+
+
 class CreateUnanswered(Event, frozen=True, kw_only=True):
     """The create call may or may not have had its effect, now or later."""
 
@@ -264,10 +282,16 @@ class Superseded(Event, frozen=True, kw_only=True):
 
 
 TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
-    S.PLANNED: {Built: S.BUILT, Superseded: S.SUPERSEDED, Parked: S.PARKED},
+    S.PLANNED: {
+        Built: S.BUILT,
+        Recovered: S.LIVE,
+        Superseded: S.SUPERSEDED,
+        Parked: S.PARKED,
+    },
     S.BUILT: {
         UploadBegan: S.UPLOADING,
         SpoolLost: S.PLANNED,
+        Recovered: S.LIVE,
         Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
@@ -275,6 +299,7 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Uploaded: S.UPLOADED,
         CallRefusedForNow: S.BUILT,
         UploadUnanswered: S.UPLOAD_UNKNOWN,
+        Recovered: S.LIVE,
         Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
@@ -282,11 +307,14 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Uploaded: S.UPLOADED,
         LookedInVain: S.UPLOAD_UNKNOWN,
         UploadNeverArrived: S.BUILT,
+        Recovered: S.LIVE,
+        Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
     S.UPLOADED: {
         CreateBegan: S.CREATING,
         InputVanished: S.BUILT,
+        Recovered: S.LIVE,
         Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
@@ -294,10 +322,12 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Created: S.LIVE,
         CallRefusedForNow: S.UPLOADED,
         CreateUnanswered: S.CREATE_UNKNOWN,
+        Recovered: S.LIVE,
         Parked: S.PARKED,
     },
     S.CREATE_UNKNOWN: {
         Adopted: S.LIVE,
+        Recovered: S.LIVE,
         LookedInVain: S.CREATE_UNKNOWN,
         InputRevoked: S.CREATE_UNKNOWN,
         Renewed: S.BUILT,
@@ -321,7 +351,7 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
     S.RECONCILED: {CleanedUp: S.CLOSED},
     S.PARKED: {
         CleanedUp: S.PARKED,
-        Adopted: S.LIVE,
+        Recovered: S.LIVE,
         ReleasedToCollected: S.COLLECTED,
         ReleasedToCollecting: S.REMOTE_DONE,
         ReleasedToLooking: S.CREATE_UNKNOWN,

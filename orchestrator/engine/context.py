@@ -69,6 +69,36 @@ def silence(_told: Told) -> None:
     """Tell nobody."""
 
 
+class Audits:
+    """Which accounts this process has looked over since it began: before that it sends nothing."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._not_before: dict[str, datetime] = {}
+
+    def through(self, provider: str) -> bool:
+        """Whether the account was looked over."""
+        return provider in self._began
+
+    def done(self, provider: str, now: datetime) -> None:
+        """Note that the account was looked over."""
+        self._began.setdefault(provider, now.timestamp())
+        self._not_before.pop(provider, None)
+
+    def put_off(self, provider: str, until: datetime) -> None:
+        """Note that the account could not be looked over."""
+        self._not_before[provider] = until
+
+    def next_try(self, provider: str, now: datetime) -> datetime:
+        """Return when the account may be looked over."""
+        return max(now, self._not_before.get(provider, now))
+
+    def came_later(self, provider: str, created_at: float | None, skew: float) -> bool:
+        """Whether a remote batch was surely made after the account was first looked over."""
+        began = self._began.get(provider)
+        return began is not None and created_at is not None and created_at > began + skew
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a step works with. `worker` is this process's random boot id, `actor` names it."""
@@ -89,6 +119,7 @@ class Context:
     tell: Callable[[Told], None] = silence
     lease_left: Callable[[], float] = lambda: float("inf")
     stopping: Callable[[], bool] = lambda: False
+    audits: Audits = field(default_factory=Audits)
 
     def now(self) -> datetime:
         """Return the time in UTC."""
@@ -105,16 +136,20 @@ class Context:
         *,
         due_at: datetime | None = None,
         look_by: datetime | None = None,
+        audit_by: datetime | None = None,
     ) -> Batch:
         """Move `batch` by `event` in a transaction of its own. Raises ClaimLost.
 
-        `look_by`: when its provider's batches are to be listed at the latest.
+        `look_by`, `audit_by`: when its provider's batches are to be listed, and looked over for
+        strays, at the latest.
         """
         now = self.now()
 
         def work(db: Connection) -> Batch:
             if look_by is not None:
                 accounts.look_by(db, batch.provider, look_by)
+            if audit_by is not None:
+                accounts.audit_by(db, batch.provider, audit_by)
             return batches.move(db, batch, event, now=now, due_at=due_at or now, actor=self.actor)
 
         moved = self.registry.write(work)

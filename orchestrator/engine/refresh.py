@@ -15,16 +15,16 @@ from orchestrator.domain.errors import ClaimLost, ProviderError
 from orchestrator.domain.model import Account, Batch
 from orchestrator.domain.pacing import next_look, seconds
 from orchestrator.domain.remote import RemoteBatch
+from orchestrator.engine.audit import audit, audit_horizon, audit_is_due
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.gates import opened
+from orchestrator.engine.steps.find import OLDER_IN_A_ROW, SKEW
 from orchestrator.engine.steps.follow import ask_of, observe
 from orchestrator.engine.steps.refusals import note_refusal, reason_of, retry_at
 from orchestrator.provider.port import Provider
 from orchestrator.registry import accounts, batches
 
 _ASKED_AT_ONCE = 20
-_OLDER_IN_A_ROW = 100
-_SKEW = 3_600.0
 
 
 def refresh(ctx: Context, account: Account) -> int:
@@ -32,12 +32,17 @@ def refresh(ctx: Context, account: Account) -> int:
     now = ctx.now()
     with ctx.registry.read() as db:
         live = batches.live(db, account.provider)
-    if not live:
+        oldest = batches.oldest_unsettled(db, account.provider)
+    auditing = audit_is_due(ctx, account, at_work=True)
+    if not live and not auditing:
         _next_at(ctx, account, now + seconds(ctx.pace.poll_max))
         return 0
     try:
-        provider = ctx.provider_of(live[0])
-        seen = _look(ctx, provider, [b for b in live if _is_its(provider, b)])
+        provider = ctx.provider_of(live[0]) if live else ctx.providers.get(account.provider)
+        horizon = audit_horizon(account, oldest) if auditing else None
+        listed, seen = _look(ctx, provider, [b for b in live if _is_its(provider, b)], horizon)
+        if auditing:
+            audit(ctx, account, provider, listed)
     except ProviderError as error:
         _put_off(ctx, account, error)
         return 0
@@ -60,34 +65,40 @@ def _is_its(provider: Provider, batch: Batch) -> bool:
     return batch.fingerprint is None or batch.fingerprint == provider.fingerprint
 
 
-def _look(ctx: Context, provider: Provider, live: Sequence[Batch]) -> int:
+def _look(
+    ctx: Context, provider: Provider, live: Sequence[Batch], horizon: float | None
+) -> tuple[list[RemoteBatch], int]:
+    """Observe every live batch; return what was listed, and how many were seen.
+
+    The list is read as far back as the oldest live batch, or `horizon` if that is further.
+    """
     waiting = {batch.remote_id: batch for batch in live}
+    listed: list[RemoteBatch] = []
     seen = 0
-    if provider.profile.quirks.list_batches:
-        for remote in _listed(provider, live):
-            batch = waiting.pop(remote.id, None)
-            if batch is not None and not _is_stale(ctx, batch, remote):
-                seen += _observe(ctx, batch, remote)
-            elif batch is not None:
-                waiting[remote.id] = batch
-            if not waiting:
-                break
+    if provider.profile.quirks.list_batches and (live or horizon is not None):
+        listed = _listed(provider, live, horizon)
+    for remote in listed:
+        batch = waiting.get(remote.id)
+        if batch is not None and not _is_stale(ctx, batch, remote):
+            del waiting[remote.id]
+            seen += _observe(ctx, batch, remote)
     # Whoever was asked least recently is asked first, so that all get their turn.
     rest = sorted(waiting.values(), key=lambda b: (b.looked_at or b.state_at, b.id))
     for batch in rest[:_ASKED_AT_ONCE]:
         seen += _ask(ctx, provider, batch)
-    return seen
+    return listed, seen
 
 
-def _listed(provider: Provider, live: Sequence[Batch]) -> list[RemoteBatch]:
-    """Return the listed batches, down to those clearly older than our oldest live one."""
-    horizon = min((b.remote_created_at or b.state_at).timestamp() for b in live) - _SKEW
+def _listed(provider: Provider, live: Sequence[Batch], horizon: float | None) -> list[RemoteBatch]:
+    """Return the listed batches, down to those clearly older than what is looked for."""
+    began = [(b.remote_created_at or b.state_at).timestamp() - SKEW for b in live]
+    horizon = min([*began, *([] if horizon is None else [horizon])])
     found: list[RemoteBatch] = []
     older = 0
     for remote in provider.list_batches():
         found.append(remote)
         older = older + 1 if (remote.created_at or horizon) < horizon else 0
-        if older >= _OLDER_IN_A_ROW or len(found) > _OLDER_IN_A_ROW * 100:
+        if older >= OLDER_IN_A_ROW or len(found) > OLDER_IN_A_ROW * 100:
             break
     return found
 
@@ -129,6 +140,7 @@ def _put_off(ctx: Context, account: Account, error: ProviderError) -> None:
     """Keep every state: a failure to ask is no failure of the work."""
     tries = account.strikes + 1
     until = retry_at(ctx, error, tries)
+    ctx.audits.put_off(account.provider, until)
     note_refusal(ctx, account.provider, error, until)
 
     def work(db: Connection) -> None:

@@ -22,11 +22,13 @@ from orchestrator.domain.errors import (
     ProviderError,
     RegistryError,
 )
-from orchestrator.domain.model import Batch, Job, JobState
-from orchestrator.domain.pacing import seconds
+from orchestrator.domain.model import Batch, BatchState, Job, JobState
+from orchestrator.domain.pacing import furthest, seconds
+from orchestrator.engine.audit import audit_is_due
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.gates import account_of, opened
 from orchestrator.engine.refresh import refresh, take
+from orchestrator.engine.room import is_crowded
 from orchestrator.engine.steps.adopt import adopt, give_up, renew, revoke
 from orchestrator.engine.steps.build import build
 from orchestrator.engine.steps.clean_up import clean_up
@@ -111,16 +113,33 @@ def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     """Do everything that is due, once; for one job only, if `job_id` is given."""
     report = Report()
     lost: list[int] = []
+    _clamp(ctx)
     with _Pools(ctx.transfers) as pools:
         while not ctx.stopping() and ctx.holds_lease():
+            _refresh_accounts(ctx, report)
             moved = _plan_jobs(ctx, report, job_id)
-            moved += _refresh_accounts(ctx, report)
             claimed = ctx.registry.write(partial(_claim, ctx, lost, job_id))
             lost += _work_on_all(ctx, claimed, report, pools)
             if not moved and not claimed:
                 break
     report.next_at = next_useful(ctx)
     return report
+
+
+def _clamp(ctx: Context) -> None:
+    """Bring due times back that a clock has left in the future before it was put right."""
+    now = ctx.now()
+    latest = furthest(ctx.pace, now)
+    with ctx.registry.read() as db:
+        times = [jobs.furthest_due(db), batches.furthest_due(db), accounts.furthest_due(db)]
+    if max((time for time in times if time is not None), default=now) <= latest:
+        return
+
+    def work(db: Connection) -> None:
+        for table in (jobs, batches, accounts):
+            table.clamp(db, now, latest)
+
+    ctx.registry.write(work)
 
 
 def _claim(ctx: Context, lost: Sequence[int], job_id: int | None, db: Connection) -> list[Batch]:
@@ -137,7 +156,7 @@ def _claim(ctx: Context, lost: Sequence[int], job_id: int | None, db: Connection
 def next_useful(ctx: Context) -> datetime | None:
     """Return when the next tick finds something to do; None when nothing is open."""
     with ctx.registry.read() as db:
-        times = [jobs.next_due(db), batches.next_due(db)]
+        times = [jobs.next_due(db), batches.next_due(db, worker=ctx.worker, now=ctx.now())]
         if any(batches.live(db, name) for name in ctx.providers.names()):
             times.append(accounts.next_refresh(db, ctx.providers.names()))
     return min((time for time in times if time is not None), default=None)
@@ -148,6 +167,9 @@ def _plan_jobs(ctx: Context, report: Report, job_id: int | None) -> int:
         due = jobs.due(db, ctx.now(), job_id=job_id)
     planned = 0
     for job in due:
+        if not ctx.audits.through(job.provider) and job.state is JobState.RUNNING:
+            _job_at(ctx, job, _audited_by(ctx, job.provider))
+            continue
         try:
             planned += prepare(ctx, job)
         except ProviderError as error:
@@ -163,23 +185,34 @@ def _plan_jobs(ctx: Context, report: Report, job_id: int | None) -> int:
     return planned
 
 
-def _job_later(ctx: Context, job: Job, error: OrchestratorError) -> None:
-    due_at = ctx.now() + seconds(ctx.pace.gate_probe)
+def _job_at(ctx: Context, job: Job, due_at: datetime) -> None:
     ctx.registry.write(lambda db: jobs.set_due(db, job.id, due_at))
+
+
+def _audited_by(ctx: Context, provider: str) -> datetime:
+    """Return when the account is likely to have been looked over."""
+    now = ctx.now()
+    return max(ctx.audits.next_try(provider, now), now + seconds(ctx.pace.poll_min))
+
+
+def _job_later(ctx: Context, job: Job, error: OrchestratorError) -> None:
+    _job_at(ctx, job, ctx.now() + seconds(ctx.pace.gate_probe))
     ctx.tell(Told(kind="put_off", job=job, error=error))
 
 
-def _refresh_accounts(ctx: Context, report: Report) -> int:
+def _refresh_accounts(ctx: Context, report: Report) -> None:
+    """Look at the accounts that are due; what that changes is claimed in this same pass."""
     with ctx.registry.read() as db:
-        known = accounts.everyone(db)
+        known = {account.provider: account for account in accounts.everyone(db)}
+        busy = jobs.providers_at_work(db)
     now = ctx.now()
-    seen = 0
-    for account in known:
-        due = account.refresh_due_at <= now and account.provider in ctx.providers.names()
+    for name in ctx.providers.names():
+        if name not in known and name not in busy:
+            continue
+        account = known.get(name) or account_of(ctx, name)
+        due = account.refresh_due_at <= now or audit_is_due(ctx, account, at_work=name in busy)
         if due and gate_allows(account, now) and take(ctx, account):
-            seen += refresh(ctx, account)
-    report.seen += seen
-    return 0  # what a look has changed is claimed as a due batch, in this same pass
+            report.seen += refresh(ctx, account)
 
 
 @dataclass(slots=True)
@@ -253,16 +286,28 @@ def _decide(ctx: Context, batch: Batch, job: Job) -> Step | Wait | Rest:
     now = ctx.now()
     withdrawn = job.state is JobState.CANCELLING
     decision = next_step(
-        batch, now, ctx.pace, can_revoke=_can_revoke(ctx, batch), withdrawn=withdrawn
+        batch,
+        now,
+        ctx.pace,
+        can_revoke=_can_revoke(ctx, batch),
+        withdrawn=withdrawn,
+        crowded=batch.state is BatchState.RECONCILED and _is_crowded(ctx, batch),
     )
     if not isinstance(decision, Step) or decision not in CALLS:
         return decision
     account = account_of(ctx, batch.provider)
     if not gate_allows(account, now):
         return Wait(account.until or now + seconds(ctx.pace.gate_probe), account.reason or "")
+    if decision in SENDS and not ctx.audits.through(batch.provider):
+        return Wait(_audited_by(ctx, batch.provider), "the account is looked over first")
     if decision in SENDS and (account.paused or job.state is JobState.PAUSED):
         return Wait(now + seconds(ctx.pace.cap), "paused")
     return decision
+
+
+def _is_crowded(ctx: Context, batch: Batch) -> bool:
+    with ctx.registry.read() as db:
+        return is_crowded(db, batch.provider, ctx.providers.profile(batch.provider))
 
 
 def _can_revoke(ctx: Context, batch: Batch) -> bool:

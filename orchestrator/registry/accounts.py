@@ -40,6 +40,23 @@ def ensure(db: Connection, provider: str, now: datetime) -> Account:
     return found or Account(provider=provider, refresh_due_at=now)
 
 
+def lock(db: Connection, provider: str, now: datetime) -> Account:
+    """Return the account, locked until the transaction ends: what it may hold is counted alone."""
+    ensure(db, provider, now)
+    query = select(accounts).where(accounts.c.provider == provider).with_for_update()
+    return _read(db.execute(query).mappings().one())
+
+
+def audit_by(db: Connection, provider: str, when: datetime) -> None:
+    """Have an account looked over for strays by `when` at the latest."""
+    look_by(db, provider, when)
+    db.execute(
+        update(accounts)
+        .where(accounts.c.provider == provider, accounts.c.audit_due_at > when)
+        .values(audit_due_at=when)
+    )
+
+
 def change(db: Connection, provider: str, **values: Any) -> None:  # noqa: ANN401 - columns
     """Set columns of an account."""
     db.execute(update(accounts).where(accounts.c.provider == provider).values(**values))
@@ -102,5 +119,29 @@ def look_by(db: Connection, provider: str, when: datetime) -> None:
 
 def next_refresh(db: Connection, providers: list[str]) -> datetime | None:
     """Return when the next of these accounts is to be listed."""
-    query = select(func.min(accounts.c.refresh_due_at)).where(accounts.c.provider.in_(providers))
-    return db.execute(query).scalar_one_or_none()
+    query = select(accounts).where(accounts.c.provider.in_(providers))
+    found = [_read(row) for row in db.execute(query).mappings()]
+    return min((_refreshed_at(account) for account in found), default=None)
+
+
+def _refreshed_at(account: Account) -> datetime:
+    """Return when an account may be listed: not while its gate is closed."""
+    if account.gate is Gate.OPEN or account.until is None:
+        return account.refresh_due_at
+    return max(account.refresh_due_at, account.until)
+
+
+_TIMES = ("refresh_due_at", "audit_due_at", "until")
+
+
+def furthest_due(db: Connection) -> datetime | None:
+    """Return the furthest of the times that accounts wait for."""
+    row = db.execute(select(*(func.max(accounts.c[name]) for name in _TIMES))).one()
+    return max((time for time in row if time is not None), default=None)
+
+
+def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
+    """Bring back times that are further away than any wait: a clock was set back."""
+    for name in _TIMES:
+        where = accounts.c[name] > furthest
+        db.execute(update(accounts).where(where).values({name: now}))

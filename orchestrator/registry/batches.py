@@ -15,6 +15,7 @@ from orchestrator.domain.transitions import FINAL, SETTLED, Event, after
 from orchestrator.registry import events
 from orchestrator.registry.bulk import among
 from orchestrator.registry.tables import batches, workers
+from orchestrator.registry.workers import lease_time
 
 _COLUMNS = [column for column in batches.c if column.name != "owner"]
 
@@ -100,6 +101,67 @@ def live(db: Connection, provider: str) -> list[Batch]:
     return [_read(row) for row in db.execute(query).mappings()]
 
 
+def known(
+    db: Connection, provider: str, *, remote_ids: Sequence[str], tokens: Sequence[str]
+) -> list[Batch]:
+    """Return the batches that one of these remote batches or tokens belongs to."""
+    query = select(*_COLUMNS).where(
+        or_(
+            and_(batches.c.provider == provider, batches.c.remote_id.in_(remote_ids)),
+            batches.c.token.in_(tokens),
+        )
+    )
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
+def by_spare_token(db: Connection, token: str) -> Batch | None:
+    """Return the batch that used `token` for an earlier upload. Scans: for strays only."""
+    query = select(*_COLUMNS).where(batches.c.spare_tokens.contains(token, autoescape=True))
+    row = db.execute(query.limit(1)).mappings().first()
+    return _read(row) if row else None
+
+
+def tokens(db: Connection, given: Sequence[str]) -> set[str]:
+    """Return which of these tokens belong to a batch that has not ended yet."""
+    where = batches.c.token.in_(given), batches.c.state.not_in(tuple(FINAL))
+    return set(db.execute(select(batches.c.token).where(*where)).scalars())
+
+
+def owner(db: Connection, batch_id: int) -> str | None:
+    """Return the worker that has claimed the batch."""
+    query = select(batches.c.owner).where(batches.c.id == batch_id)
+    return db.execute(query).scalar_one_or_none()
+
+
+def oldest_unsettled(db: Connection, provider: str) -> datetime | None:
+    """Return when the oldest batch of a provider that holds members was planned."""
+    where = batches.c.provider == provider, batches.c.state.not_in(tuple(SETTLED))
+    return db.execute(select(func.min(batches.c.planned_at)).where(*where)).scalar_one_or_none()
+
+
+def due_for_cleaning(db: Connection, provider: str, limit: int) -> list[int]:
+    """Return the batches that were reconciled first, whose files the provider still keeps."""
+    query = (
+        select(batches.c.id)
+        .where(batches.c.provider == provider, batches.c.state == BatchState.RECONCILED)
+        .order_by(batches.c.state_at, batches.c.id)
+        .limit(limit)
+    )
+    return list(db.execute(query).scalars())
+
+
+def furthest_due(db: Connection) -> datetime | None:
+    """Return the furthest due time of a batch."""
+    query = select(func.max(batches.c.due_at)).where(batches.c.state.not_in(tuple(FINAL)))
+    return db.execute(query).scalar_one_or_none()
+
+
+def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
+    """Make batches due whose time is further away than any wait: a clock was set back."""
+    where = batches.c.due_at > furthest, batches.c.state.not_in(tuple(FINAL))
+    db.execute(update(batches).where(*where).values(due_at=now))
+
+
 def count_in_flight(db: Connection, provider: str) -> int:
     """Count the batches of a provider that hold members and are not parked."""
     where = and_(batches.c.provider == provider, batches.c.state.not_in(_ENDED))
@@ -147,7 +209,8 @@ def claim(
 
     A batch whose owner's lease is over is due for anybody. `busy`: ids this worker works on now.
     """
-    alive = select(workers.c.id).where(workers.c.lease_until > now, workers.c.id != worker)
+    living = workers.c.lease_until > lease_time(db, now)
+    alive = select(workers.c.id).where(living, workers.c.id != worker)
     due = (
         select(batches.c.id)
         .where(
@@ -259,10 +322,24 @@ def note_progress(db: Connection, batch: Batch, **added: int) -> Batch:
     return batch.with_(**{name: getattr(batch, name) + count for name, count in added.items()})
 
 
-def next_due(db: Connection) -> datetime | None:
-    """Return when the next batch is due."""
-    where = batches.c.state.not_in(tuple(FINAL))
-    return db.execute(select(func.min(batches.c.due_at)).where(where)).scalar_one_or_none()
+def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
+    """Return when the next batch is due for `worker`.
+
+    What other living workers hold is theirs until their leases are over.
+    """
+    living = workers.c.lease_until > lease_time(db, now), workers.c.id != worker
+    free = or_(
+        batches.c.owner.is_(None), batches.c.owner.not_in(select(workers.c.id).where(*living))
+    )
+    query = (
+        select(batches.c.due_at)
+        .where(batches.c.state.not_in(tuple(FINAL)), free)
+        .order_by(batches.c.due_at)
+        .limit(1)
+    )
+    due_at = db.execute(query).scalar_one_or_none()
+    over_at = db.execute(select(func.min(workers.c.lease_until)).where(*living)).scalar_one()
+    return min((at for at in (due_at, over_at) if at is not None), default=None)
 
 
 def hurry(db: Connection, batch_ids: Iterable[int], now: datetime) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    Text,
     bindparam,
     func,
     select,
@@ -128,10 +129,13 @@ def _insert_ignoring(
         db.execute(_inserting(db, table).on_conflict_do_nothing(index_elements=keys), values)
 
 
-def among(db: Connection, column: Column[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+def among(
+    db: Connection, column: Column[Any], ids: Sequence[int] | Sequence[str]
+) -> ColumnElement[bool]:
     """Return the condition that `column` is one of `ids`, one bound parameter however many."""
     if db.dialect.name == "sqlite":
         text = msgspec.json.encode(list(ids)).decode()
         each = func.json_each(text).table_valued("value")
         return column.in_(select(each.c.value))
-    return column == any_(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
+    kind = Text() if ids and isinstance(ids[0], str) else BigInteger()
+    return column == any_(bindparam(None, list(ids), type_=ARRAY(kind)))

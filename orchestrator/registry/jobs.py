@@ -70,6 +70,12 @@ def active(db: Connection) -> list[Job]:
     return [_read(row) for row in db.execute(query).mappings()]
 
 
+def providers_at_work(db: Connection) -> set[str]:
+    """Return the providers for which a job has open records."""
+    query = select(jobs.c.provider).where(jobs.c.state.in_(_ACTIVE)).distinct()
+    return set(db.execute(query).scalars())
+
+
 def due(db: Connection, now: datetime, *, job_id: int | None = None, limit: int = 100) -> list[Job]:
     """Return the jobs that may need a move of their own."""
     states = (JobState.RUNNING, JobState.CANCELLING)
@@ -85,6 +91,20 @@ def next_due(db: Connection) -> datetime | None:
     states = (JobState.RUNNING, JobState.CANCELLING)
     query = select(func.min(jobs.c.due_at)).where(jobs.c.state.in_(states))
     return db.execute(query).scalar_one_or_none()
+
+
+def furthest_due(db: Connection) -> datetime | None:
+    """Return the furthest due time of a job."""
+    states = (JobState.RUNNING, JobState.CANCELLING)
+    query = select(func.max(jobs.c.due_at)).where(jobs.c.state.in_(states))
+    return db.execute(query).scalar_one_or_none()
+
+
+def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
+    """Make jobs due whose time is further away than any wait: a clock was set back."""
+    states = (JobState.RUNNING, JobState.CANCELLING)
+    where = jobs.c.due_at > furthest, jobs.c.state.in_(states)
+    db.execute(update(jobs).where(*where).values(due_at=now))
 
 
 def lock(db: Connection, job_id: int) -> Job:

@@ -33,6 +33,15 @@ class Line(NamedTuple):
     body: str
 
 
+class Place(NamedTuple):
+    """Where a request stands now, and in which batch it travels or last travelled."""
+
+    id: int
+    state: str
+    batch_id: int | None
+    model: str
+
+
 def request_id(job_id: int, seq: int) -> int:
     """Return the id of a job's request: requests of a job lie side by side, in source order."""
     return (job_id << _SEQ_BITS) | seq
@@ -258,6 +267,16 @@ def reopen(db: Connection, ids: Sequence[int]) -> dict[str, int]:
         )
         reopened[word.value] = written.rowcount
     return reopened
+
+
+def places(db: Connection, job_id: int, custom_ids: Sequence[str]) -> list[Place]:
+    """Return where a job's requests with these custom_ids stand now, in source order."""
+    query = (
+        select(requests.c.id, requests.c.state, requests.c.batch_id, requests.c.model)
+        .where(requests.c.job_id == job_id, among(db, requests.c.custom_id, custom_ids))
+        .order_by(requests.c.id)
+    )
+    return [Place(*row) for row in db.execute(query)]
 
 
 def find(db: Connection, job_id: int, custom_id: str) -> int | None:

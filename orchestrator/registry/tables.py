@@ -31,9 +31,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from orchestrator.domain.model import BatchState, Gate, JobState, RequestState
+from orchestrator.domain.model import BatchState, Gate, JobState, RequestState, StrayVerdict
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The migration that this code works with: the head of `migrations/`."""
 
 metadata = MetaData(
@@ -312,8 +312,34 @@ accounts = Table(
     Column("refresh_due_at", Utc, nullable=False),
     Column("refreshed_at", Utc),
     Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("audit_due_at", Utc),
+    Column("audited_at", Utc),
+    Column("next_call_at", Utc),
 )
-"""One row a configured provider: its gate, shared by all workers, and when to list next."""
+"""One row a configured provider: its gate, shared by all workers, and when to list next.
+
+`audited_at`: up to then every remote batch of ours is known to have its row. `next_call_at`: when
+the next call may be sent, where calls per minute are limited."""
+
+strays = Table(
+    "strays",
+    metadata,
+    Column("provider", String(100), primary_key=True),
+    Column("remote_id", Text, primary_key=True),
+    _word("verdict", 10, StrayVerdict),
+    Column("job_name", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("word", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("remote_created_at", Utc),
+    Column("seen_at", Utc, nullable=False),
+    Column("batch_id", Key, ForeignKey("batches.id")),
+    Index("ix_strays_job_name", "job_name", "verdict"),
+)
+"""Remote batches under our name that no row had sent: found by an audit, and what became of
+them. `batch_id`: the row that took it in."""
 
 schedules = Table(
     "schedules",

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Interval, func, insert, literal, select, update
 
-from orchestrator.registry.tables import instance, workers
+from orchestrator.registry.tables import Utc, instance, workers
+
+
+def lease_time(db: Connection, now: datetime) -> ColumnElement[datetime]:
+    """Return the time by which leases are judged: the database's own, shared by all workers.
+
+    On SQLite, which one worker holds alone, it is that worker's `now`.
+    """
+    return literal(now, Utc) if db.dialect.name == "sqlite" else func.now(type_=Utc())
+
+
+def _until(db: Connection, now: datetime, lease: timedelta) -> ColumnElement[datetime]:
+    if db.dialect.name == "sqlite":
+        return literal(now + lease, Utc)
+    return func.now() + literal(lease, Interval)
 
 
 def instance_id(db: Connection, now: datetime) -> str:
@@ -41,7 +56,7 @@ def begin(
             version=version,
             started_at=now,
             seen_at=now,
-            lease_until=now + lease,
+            lease_until=_until(db, now, lease),
         )
     )
 
@@ -50,8 +65,12 @@ def beat(db: Connection, worker: str, *, now: datetime, lease: timedelta) -> boo
     """Renew a worker's lease; False if it was over already: its claims may be lost."""
     written = db.execute(
         update(workers)
-        .where(workers.c.id == worker, workers.c.lease_until >= now, workers.c.stopped_at.is_(None))
-        .values(seen_at=now, lease_until=now + lease)
+        .where(
+            workers.c.id == worker,
+            workers.c.lease_until >= lease_time(db, now),
+            workers.c.stopped_at.is_(None),
+        )
+        .values(seen_at=now, lease_until=_until(db, now, lease))
     )
     return written.rowcount == 1
 
@@ -61,7 +80,7 @@ def end(db: Connection, worker: str, now: datetime) -> None:
     db.execute(
         update(workers)
         .where(workers.c.id == worker)
-        .values(seen_at=now, lease_until=now, stopped_at=now)
+        .values(seen_at=now, lease_until=lease_time(db, now), stopped_at=now)
     )
 
 
@@ -70,7 +89,7 @@ def end_all(db: Connection, now: datetime) -> int:
     written = db.execute(
         update(workers)
         .where(workers.c.stopped_at.is_(None))
-        .values(lease_until=now, stopped_at=now)
+        .values(lease_until=lease_time(db, now), stopped_at=now)
     )
     return written.rowcount
 
@@ -78,5 +97,19 @@ def end_all(db: Connection, now: datetime) -> int:
 def alive(db: Connection, now: datetime) -> list[tuple[str, str, int, datetime]]:
     """Return kind, host, pid and start of the workers whose lease holds."""
     query = select(workers.c.kind, workers.c.host, workers.c.pid, workers.c.started_at)
-    rows = db.execute(query.where(workers.c.lease_until > now).order_by(workers.c.started_at))
+    living = workers.c.lease_until > lease_time(db, now)
+    rows = db.execute(query.where(living).order_by(workers.c.started_at))
     return [(row.kind, row.host, row.pid, row.started_at) for row in rows]
+
+
+def boots(db: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these boot ids are workers of this registry, alive or dead."""
+    return set(db.execute(select(workers.c.id).where(workers.c.id.in_(ids))).scalars())
+
+
+def is_alive(db: Connection, worker: str, now: datetime) -> bool:
+    """Whether a worker's lease holds."""
+    living = workers.c.lease_until > lease_time(db, now)
+    return (
+        db.execute(select(workers.c.id).where(workers.c.id == worker, living)).first() is not None
+    )

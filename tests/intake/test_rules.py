@@ -35,7 +35,7 @@ JOB_RULES = [
     ({"window": "15m"}, [("ORC2019", '"15m" is not a completion window')]),
     ({"limit": 0}, [("ORC2022", "the limit is 0 records")]),
     ({"metadata": {str(n): "" for n in range(12)}}, []),
-    ({"metadata": {str(n): "" for n in range(13)}}, [("ORC2020", "13 pairs; at most 12")]),
+    ({"metadata": {str(n): "" for n in range(13)}}, [("ORC2020", "13 pairs; at most 11")]),
     ({"metadata": {"k" * 64: "v" * 512}}, []),
     ({"metadata": {"k" * 65: ""}}, [("ORC2020", "has 65 characters; 1 to 64")]),
     ({"metadata": {"": ""}}, [("ORC2020", "has 0 characters")]),

@@ -7,81 +7,37 @@ as the call may be applied after the look: deleting the input file makes a late 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from sqlalchemy import Connection
-
 from orchestrator.domain.decide import look_again_at
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import seconds
-from orchestrator.domain.remote import RemoteBatch
 from orchestrator.domain.transitions import (
     Adopted,
-    CreateUnanswered,
     InputRevoked,
     LookedInVain,
     Parked,
     Renewed,
 )
 from orchestrator.engine.context import Context
-from orchestrator.engine.steps.create import start_following
-from orchestrator.provider.port import Provider
-from orchestrator.registry import events
-
-_OLDER_IN_A_ROW = 100
-_SKEW = 3_600.0
+from orchestrator.engine.extras import cancel_extra
+from orchestrator.engine.steps.create import unanswered
+from orchestrator.engine.steps.find import made_of
+from orchestrator.engine.steps.follow import start_following
 
 
 def adopt(ctx: Context, batch: Batch, job: Job) -> Batch:
     """Look for the batch that an unanswered create may have made; adopt what is found."""
     if batch.state is BatchState.CREATING:
-        reason = "the process ended before the provider's answer"
-        batch = ctx.record(batch, CreateUnanswered(reason=reason, unknown_since=ctx.now()))
+        batch = unanswered(ctx, batch, "the process ended before the provider's answer")
     provider = ctx.provider_of(batch)
     if not provider.profile.quirks.list_batches:
         return give_up(ctx, batch, job)
-    found = sorted(_ours(provider, batch), key=lambda remote: (remote.created_at or 0, remote.id))
+    found = sorted(made_of(provider, batch), key=lambda remote: (remote.created_at or 0, remote.id))
     if not found:
         due_at = look_again_at(batch, ctx.now(), ctx.pace)
         return ctx.record(batch, LookedInVain(looks=batch.looks + 1), due_at=due_at)
     for extra in found[1:]:
-        _cancel_extra(ctx, provider, batch, extra)
+        cancel_extra(ctx, provider, batch, extra)
     return start_following(ctx, batch, found[0], ctx.spec_of(job), Adopted)
-
-
-def _ours(provider: Provider, batch: Batch) -> Iterator[RemoteBatch]:
-    """Yield the remote batches made from this batch, until the list is clearly too old."""
-    began = batch.create_began_at or batch.state_at
-    horizon = began.timestamp() - _SKEW
-    older = 0
-    for remote in provider.list_batches():
-        by_token = remote.metadata.get("orc_token") == batch.token
-        by_file = remote.input_file_id is not None and remote.input_file_id == batch.input_file_id
-        if by_token or by_file:
-            yield remote
-        older = older + 1 if (remote.created_at or horizon) < horizon else 0
-        if older >= _OLDER_IN_A_ROW:
-            return
-
-
-def _cancel_extra(ctx: Context, provider: Provider, batch: Batch, extra: RemoteBatch) -> None:
-    """Cancel a second remote batch of one create, and keep that it was there."""
-    now = ctx.now()
-
-    def work(db: Connection) -> None:
-        events.record(
-            db,
-            "extra_remote_batch",
-            at=now,
-            actor=ctx.actor,
-            job_id=batch.job_id,
-            batch_id=batch.id,
-            provider=batch.provider,
-            data={"remote_id": extra.id, "status": extra.word},
-        )
-
-    ctx.registry.write(work)
-    provider.cancel(extra.id)
 
 
 def revoke(ctx: Context, batch: Batch, _job: Job) -> Batch:

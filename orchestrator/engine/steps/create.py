@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from orchestrator.domain.errors import GoneError, ProviderError, RejectedError, UnansweredError
 from orchestrator.domain.model import Batch, BatchState, Job
-from orchestrator.domain.pacing import Pace, next_look, seconds
-from orchestrator.domain.remote import RemoteBatch
+from orchestrator.domain.pacing import seconds
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import (
-    Adopted,
     CreateBegan,
     Created,
     CreateUnanswered,
     InputVanished,
     Parked,
-    after,
 )
-from orchestrator.domain.windows import parse_hours
 from orchestrator.engine.context import Context
+from orchestrator.engine.recovery import take_in_forgotten
+from orchestrator.engine.steps.find import made_of
+from orchestrator.engine.steps.follow import start_following
 from orchestrator.engine.steps.refusals import reason_of, refused_for_now
 from orchestrator.provider.port import Provider
 
@@ -33,6 +30,10 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
     spec = ctx.spec_of(job)
     input_file_id = batch.input_file_id
     assert input_file_id is not None  # noqa: S101 - an uploaded batch has one
+    # A refusal may have been a misleading one: what is there already is not made again.
+    found = next(made_of(provider, batch), None) if batch.tries else None
+    if found is not None:
+        return take_in_forgotten(ctx, provider, found, batch)
     ctx.may_send()
     batch = ctx.record(batch, CreateBegan(create_began_at=ctx.now()))
     try:
@@ -44,8 +45,7 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
             idempotency_key=batch.token,
         )
     except UnansweredError as error:
-        unanswered = CreateUnanswered(reason=error.message, unknown_since=ctx.now())
-        return ctx.record(batch, unanswered)
+        return unanswered(ctx, batch, error.message)
     except GoneError as error:
         return _input_gone(ctx, batch, error)
     except RejectedError as error:
@@ -55,53 +55,24 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
     return start_following(ctx, batch, remote, spec, Created)
 
 
+def unanswered(ctx: Context, batch: Batch, reason: str) -> Batch:
+    """Record that the create may have had its effect, or may have it yet; an audit follows."""
+    now = ctx.now()
+    event = CreateUnanswered(reason=reason, unknown_since=now)
+    settled = now + seconds(ctx.pace.settle_seconds + ctx.pace.revoke_seconds)
+    return ctx.record(batch, event, audit_by=settled)
+
+
 def metadata_of(ctx: Context, spec: JobSpec, batch: Batch) -> dict[str, str]:
-    """Return the metadata of a remote batch: the user's, and the four keys that are ours."""
+    """Return the metadata of a remote batch: the user's, and the five keys that are ours."""
     return {
         **spec.metadata,
         "orc_token": batch.token,
         "orc_instance": ctx.instance,
+        "orc_boot": ctx.worker,
         "orc_job": spec.name[:200],
         "orc_batch": f"{batch.label}, {batch.requests} requests",
     }
-
-
-def start_following(
-    ctx: Context,
-    batch: Batch,
-    remote: RemoteBatch,
-    spec: JobSpec,
-    kind: type[Created] | type[Adopted],
-) -> Batch:
-    """Record the remote batch that belongs to `batch`, made now or found."""
-    now = ctx.now()
-    event = kind(
-        remote_id=remote.id,
-        remote_status=remote.status.value,
-        remote_word=remote.word,
-        remote_raw=remote.raw,
-        remote_created_at=when(remote.created_at),
-        expires_at=when(remote.expires_at),
-        deadline_at=_deadline(spec.window, now, ctx.pace),
-        changed_at=now,
-    )
-    look_by = next_look(after(batch, event, now, now), now, ctx.pace)
-    return ctx.record(batch, event, due_at=now + seconds(ctx.pace.cap), look_by=look_by)
-
-
-def when(unix: float | None) -> datetime | None:
-    """Return Unix seconds as a time; None for none, and for what no calendar holds."""
-    if unix is None:
-        return None
-    try:
-        return datetime.fromtimestamp(unix, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
-
-
-def _deadline(window: str, now: datetime, pace: Pace) -> datetime:
-    """Return when we stop believing in the batch: some stay in progress for ever."""
-    return now + seconds(parse_hours(window) * 3600 + pace.overdue_seconds)
 
 
 def _rejected(ctx: Context, batch: Batch, provider: Provider, error: RejectedError) -> Batch:

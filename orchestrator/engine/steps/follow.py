@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from orchestrator.domain.errors import GoneError
 from orchestrator.domain.model import Batch, BatchState, Job
-from orchestrator.domain.pacing import seconds
+from orchestrator.domain.pacing import Pace, next_look, seconds
 from orchestrator.domain.remote import Counts, RemoteBatch
+from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import (
+    Adopted,
     CancelSent,
+    Created,
     Observed,
     Parked,
     RemoteEnded,
     RemoteGone,
+    after,
 )
+from orchestrator.domain.windows import parse_hours
 from orchestrator.engine.context import Context
-from orchestrator.engine.steps.create import when
 from orchestrator.provider.port import Provider
 from orchestrator.registry import batches
+
+
+def start_following(
+    ctx: Context,
+    batch: Batch,
+    remote: RemoteBatch,
+    spec: JobSpec,
+    kind: type[Created] | type[Adopted],
+) -> Batch:
+    """Record the remote batch that belongs to `batch`, made now or found."""
+    now = ctx.now()
+    event = kind(**facts_of(ctx, spec, remote))
+    look_by = next_look(after(batch, event, now, now), now, ctx.pace)
+    return ctx.record(batch, event, due_at=now + seconds(ctx.pace.cap), look_by=look_by)
+
+
+def facts_of(ctx: Context, spec: JobSpec, remote: RemoteBatch) -> dict[str, Any]:
+    """Return the columns in which a batch keeps the remote one it follows from now on."""
+    now = ctx.now()
+    return {
+        "remote_id": remote.id,
+        "remote_status": remote.status.value,
+        "remote_word": remote.word,
+        "remote_raw": remote.raw,
+        "remote_created_at": when(remote.created_at),
+        "expires_at": when(remote.expires_at),
+        "deadline_at": _deadline(spec.window, now, ctx.pace),
+        "changed_at": now,
+    }
+
+
+def when(unix: float | None) -> datetime | None:
+    """Return Unix seconds as a time; None for none, and for what no calendar holds."""
+    if unix is None:
+        return None
+    try:
+        return datetime.fromtimestamp(unix, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def _deadline(window: str, now: datetime, pace: Pace) -> datetime:
+    """Return when we stop believing in the batch: some stay in progress for ever."""
+    return now + seconds(parse_hours(window) * 3600 + pace.overdue_seconds)
 
 
 def observe(ctx: Context, batch: Batch, remote: RemoteBatch) -> Batch:

@@ -10,9 +10,10 @@ from orchestrator.domain.packing import FileLimits, SizedRequest, pack
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.transitions import Finished
 from orchestrator.engine.context import Context, Told
-from orchestrator.registry import accounts, batches, events, jobs, requests
+from orchestrator.engine.room import has_room
+from orchestrator.registry import accounts, batches, events, jobs, requests, strays
 
-_FILES_A_BATCH = 3
+_CLEANED_AT_ONCE = 10
 
 
 def prepare(ctx: Context, job: Job) -> int:
@@ -30,6 +31,8 @@ def prepare(ctx: Context, job: Job) -> int:
 
 def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Batch | None:
     now = ctx.now()
+    # Locked first: what the account may hold is counted by one worker at a time.
+    account = accounts.lock(db, jobs.get(db, job_id).provider, now)
     job = jobs.lock(db, job_id)
     if job.books.open == 0:
         _finish(ctx, db, job)
@@ -42,26 +45,17 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
         # The batches of the job make it due again when they end.
         jobs.set_due(db, job_id, now + seconds(ctx.pace.cap))
         return None
-    if not _has_room(ctx, db, job, profile):
+    if strays.hold_up(db, job.name):
+        accounts.audit_by(db, job.provider, now)
+        jobs.set_due(db, job_id, now + seconds(ctx.pace.gate_probe))
+        return None
+    if not has_room(ctx, db, account, profile):
+        batches.hurry(db, batches.due_for_cleaning(db, job.provider, _CLEANED_AT_ONCE), now)
         jobs.set_due(db, job_id, now + seconds(ctx.pace.poll_min))
         return None
     limits = FileLimits.of(profile, ctx.requests_per_batch)
     waiting = requests.pending(db, job_id, model, limits.max_requests)
     return _plan(ctx, db, job, model, next(pack(waiting, limits)))
-
-
-def _has_room(ctx: Context, db: Connection, job: Job, profile: Profile) -> bool:
-    """Whether one more batch fits: in flight, in the account's files and in its storage."""
-    account = accounts.ensure(db, job.provider, ctx.now())
-    if account.paused:
-        return False
-    if batches.count_in_flight(db, job.provider) >= ctx.providers.max_in_flight(job.provider):
-        return False
-    limits = profile.limits
-    count, size = batches.remote_files(db, job.provider)
-    if limits.files is not None and count + _FILES_A_BATCH > limits.files:
-        return False
-    return limits.storage_bytes is None or size + limits.max_file_bytes <= limits.storage_bytes
 
 
 def _plan(ctx: Context, db: Connection, job: Job, model: str, members: list[SizedRequest]) -> Batch:

@@ -43,7 +43,7 @@ def upload(ctx: Context, batch: Batch, job: Job) -> Batch:
     ctx.may_send()
     batch = ctx.record(batch, UploadBegan(fingerprint=provider.fingerprint))
     try:
-        remote = provider.upload(path, upload_name(job.name, batch))
+        remote = provider.upload(path, upload_name(ctx, job.name, batch))
     except UnansweredError as error:
         return _unanswered(ctx, batch, error.message)
     except RejectedError as error:
@@ -55,10 +55,10 @@ def upload(ctx: Context, batch: Batch, job: Job) -> Batch:
     return ctx.record(batch, Uploaded(input_file_id=remote.id))
 
 
-def upload_name(job: str, batch: Batch) -> str:
-    """Return the file's name at the provider: readable in a console, with the token in it."""
+def upload_name(ctx: Context, job: str, batch: Batch) -> str:
+    """Return the file's name at the provider: readable in a console, ours, with the token in it."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", job)[:40].strip("-") or "job"
-    return f"orc-{slug}-{batch.label}-{batch.token}.jsonl"
+    return f"orc-{ctx.instance}-{slug}-{batch.label}-{batch.token}.jsonl"
 
 
 def find_upload(ctx: Context, batch: Batch, _job: Job) -> Batch:
