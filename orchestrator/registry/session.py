@@ -7,11 +7,13 @@ committed, statement and lock time-outs. Every function handed to `write` may be
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -20,11 +22,20 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from orchestrator.domain.errors import ConfigError, RegistryError
 from orchestrator.failpoints import hit
 from orchestrator.private import private_directory, private_file
+from orchestrator.registry.file_systems import network_of
 
 T = TypeVar("T")
 
 BUSY_MS = 30_000
 _WRITE_TRIES = 5
+
+WAL_STEP = 16_000_000
+"""Bytes that the log grows by before the worker in charge brings it into the file."""
+
+WAL_WARN = 64_000_000
+"""Bytes of log above which somebody should look: a reader that does not end holds it open."""
+
+_PAGE = 4096
 _UNFIT = {
     sqlite3.SQLITE_NOTADB: "the registry's file is no SQLite database",
     sqlite3.SQLITE_CORRUPT: "the registry's file is damaged: restore a backup",
@@ -45,6 +56,9 @@ class Registry:
     def __init__(self, url: str, *, sync: bool = True) -> None:
         self.url = _parse(url)
         self._sync = sync
+        self._in_charge = False
+        self._turn = threading.RLock()
+        self._checkpoint_at = WAL_STEP
         self._writer = self._engine(read_only=False)
         self._reader = self._engine(read_only=True)
 
@@ -75,15 +89,32 @@ class Registry:
             except DBAPIError as exc:
                 if attempt + 1 < _WRITE_TRIES and _worth_repeating(exc):
                     continue
-                raise _sorted(exc, self.describe()) from exc
+                raise _sorted(exc.orig, self.describe()) from exc
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _commit(self, work: Callable[[Connection], T]) -> T:
-        with self._writer.begin() as db:
-            result = work(db)
-            hit("registry.commit", work)
-        hit("registry.committed", work)
+        with self._one_at_a_time():
+            with self._writer.begin() as db:
+                result = work(db)
+                hit("registry.commit", work)
+            hit("registry.committed", work)
+            if self._in_charge and self.wal_bytes() >= self._checkpoint_at:
+                # What is committed is committed: a log that can't be emptied now is emptied later.
+                with contextlib.suppress(RegistryError):
+                    self._checkpoint_at = self.checkpoint() + WAL_STEP
         return result
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Let the threads of this process write to SQLite in turn, rather than wait for its lock.
+
+        A checkpoint takes its turn too: before SQLite 3.51.3 it must not meet a writer.
+        """
+        if self.dialect != "sqlite":
+            yield
+            return
+        with self._turn:
+            yield
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,7 +123,7 @@ class Registry:
             with self._reader.connect() as db:
                 yield db
         except DBAPIError as exc:
-            raise _sorted(exc, self.describe()) from exc
+            raise _sorted(exc.orig, self.describe()) from exc
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -101,7 +132,54 @@ class Registry:
             with self._writer.connect() as db:
                 yield db
         except (OperationalError, InterfaceError) as exc:
+            raise _sorted(exc.orig, self.describe()) from exc
+
+    @contextmanager
+    def raw(self) -> Iterator[sqlite3.Connection]:
+        """Open the driver's own connection to an SQLite file, in no transaction."""
+        try:
+            connection = self._writer.raw_connection()
+        except sqlite3.Error as exc:
             raise _sorted(exc, self.describe()) from exc
+        try:
+            yield cast("sqlite3.Connection", connection.driver_connection)
+        except sqlite3.Error as exc:
+            raise _sorted(exc, self.describe()) from exc
+        finally:
+            connection.close()
+
+    def take_charge(self) -> None:
+        """Be the one who brings SQLite's log into its file: the worker that holds the registry.
+
+        Others leave that to it, unless the log passes WAL_WARN because no worker is alive.
+        """
+        if self.dialect == "sqlite":
+            self._in_charge = True
+            self._writer.dispose()
+
+    def wal_bytes(self) -> int:
+        """Return how long SQLite's log is; 0 for PostgreSQL, whose server looks after its own."""
+        if self.path is None:
+            return 0
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def checkpoint(self) -> int:
+        """Bring SQLite's log into its file and empty it; return the bytes it still has.
+
+        Waits for nobody: a log that a reader needs stays, and shrinks at the next call.
+        """
+        if not self.wal_bytes():
+            return 0
+        with self._one_at_a_time(), self.raw() as connection:
+            connection.execute("PRAGMA busy_timeout=0")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        return self.wal_bytes()
 
     def close(self) -> None:
         """Close all connections."""
@@ -110,7 +188,12 @@ class Registry:
 
     def _engine(self, *, read_only: bool) -> Engine:
         if self.url.get_backend_name() == "sqlite":
-            return _sqlite(self.url, sync=self._sync, read_only=read_only)
+            return _sqlite(
+                self.url,
+                sync=self._sync,
+                read_only=read_only,
+                checkpoint_pages=lambda: 0 if self._in_charge else WAL_WARN // _PAGE,
+            )
         return _postgresql(self.url, read_only=read_only)
 
 
@@ -134,9 +217,15 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
+def _sqlite(
+    url: URL, *, sync: bool, read_only: bool, checkpoint_pages: Callable[[], int]
+) -> Engine:
     if url.database:
+        _refuse_network(Path(url.database))
         _make_private(Path(url.database))
+    wanted: dict[str, object] = {"synchronous": 2 if sync else 0, "foreign_keys": 1}
+    if url.database:
+        wanted["journal_mode"] = "wal"
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -148,16 +237,42 @@ def _sqlite(url: URL, *, sync: bool, read_only: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-16384")
-        # One checkpoint for several bulk chunks; 16 MB of log at most before the next.
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages()}")
         if read_only:
             connection.execute("PRAGMA query_only=ON")
+        _read_back(connection, wanted)
 
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
         db.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _read_back(connection: sqlite3.Connection, wanted: Mapping[str, object]) -> None:
+    """Refuse a connection that did not take a pragma: SQLite says nothing when it ignores one."""
+    for name, value in wanted.items():
+        (found,) = connection.execute(f"PRAGMA {name}").fetchone()
+        if found != value:
+            raise RegistryError(
+                f"the registry's file does not take {name} = {value}: it has {found}",
+                code="ORC4017",
+                safe="nothing was changed; without it a power cut may undo what was committed",
+                next="put the file on a local disk: orchestrator config explain registry.url",
+            )
+
+
+def _refuse_network(path: Path) -> None:
+    kind = network_of(path)
+    if kind is not None:
+        raise ConfigError(
+            f"the registry's file lies on a network file system ({kind})",
+            code="ORC4014",
+            where=str(path),
+            why="its locks are not reliable there: two workers could write at once and damage it",
+            safe="nothing was changed",
+            next="name a file on a local disk in [registry] url, or use PostgreSQL",
+        )
 
 
 def _make_private(path: Path) -> None:
@@ -209,8 +324,8 @@ def _worth_repeating(exc: DBAPIError) -> bool:
     return code is not None and code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def _sorted(exc: DBAPIError, address: str) -> RegistryError:
-    code = getattr(exc.orig, "sqlite_errorcode", None)
+def _sorted(exc: BaseException | None, address: str) -> RegistryError:
+    code = getattr(exc, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
         return RegistryError(
             "the disk of the registry is full",
@@ -230,7 +345,7 @@ def _sorted(exc: DBAPIError, address: str) -> RegistryError:
     return RegistryError(
         "the registry does not answer",
         where=address,
-        why=_first_line(exc.orig),
+        why=_first_line(exc),
         safe="remote batches go on; nothing was lost",
         next="check that the database is up and reachable, then run the same command again",
     )
