@@ -168,7 +168,11 @@ class App:
         now = self.clock.now()
         instance = registry.write(lambda db: workers.instance_id(db, now))
         owner = worker or secrets.token_hex(16)
-        spool = Spool(self.configuration.spool_directory / instance, owner=owner)
+        spool = Spool(
+            self.configuration.spool_directory / instance,
+            owner=owner,
+            reserve=self.configuration.settings.spool.reserve,
+        )
         spool.prepare(clean=False)
         return Context(
             registry=registry,

@@ -6,11 +6,12 @@ flush, fsync, rename, fsync of the directory; only then may a committed row name
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -23,12 +24,24 @@ from orchestrator.private import private_directory
 _CHUNK = 1 << 20
 
 
-class Spool:
-    """One directory of spool files, 0700. `owner` marks temporary names of this process."""
+RESERVE = 64_000_000
+"""Bytes of the disk that are left alone: the registry may lie there too, and has to commit."""
 
-    def __init__(self, directory: Path, *, owner: str) -> None:
+_SILENT = 3_600.0
+"""Seconds after which a half-written download is nobody's: a read that brings no byte for a minute
+is given up."""
+
+
+class Spool:
+    """One directory of spool files, 0700. `owner` marks temporary names of this process.
+
+    `reserve`: bytes of the disk that are never used up.
+    """
+
+    def __init__(self, directory: Path, *, owner: str, reserve: int = RESERVE) -> None:
         self.directory = directory
         self._owner = owner
+        self._reserve = reserve
 
     def prepare(self, *, clean: bool) -> None:
         """Make the directory; `clean` removes what processes that are gone have left half-done.
@@ -43,6 +56,45 @@ class Spool:
         except OSError as exc:
             raise _sorted(exc, self.directory) from exc
 
+    def clean_after(self, is_dead: Callable[[str], bool], *, unix: float) -> None:
+        """Remove what workers that are dead have left half-done, while others are at work here.
+
+        `is_dead` judges the owner in a name. A download's name has none: it goes when it was not
+        written to for an hour before `unix`. Raises SpoolError.
+        """
+        try:
+            for left in self.directory.glob("*.tmp"):
+                owner = left.name.removesuffix(".tmp").rpartition(".")[2]
+                if is_dead(owner):
+                    left.unlink(missing_ok=True)
+            for left in self.directory.glob(".*.part"):
+                with contextlib.suppress(FileNotFoundError):
+                    if left.stat().st_mtime < unix - _SILENT:
+                        left.unlink()
+        except OSError as exc:
+            raise _sorted(exc, self.directory) from exc
+
+    def room_for(self, size: int) -> None:
+        """Refuse to begin a file of `size` bytes that would leave less than the reserve.
+
+        Raises SpoolError (ORC5101): whoever meant to write comes back later, by itself.
+        """
+        try:
+            private_directory(self.directory)
+            free = self.free_bytes()
+        except OSError as exc:
+            raise _sorted(exc, self.directory) from exc
+        if free - size < self._reserve:
+            raise SpoolError(
+                "the disk is nearly full",
+                code="ORC5101",
+                where=str(self.directory),
+                why=f"{free:,} bytes are free; the file takes {size:,} and {self._reserve:,} are "
+                "kept for the registry",
+                safe="nothing was sent; what is recorded stays, remote batches go on",
+                next="free some space: work resumes by itself",
+            )
+
     def input_path(self, batch_id: int) -> Path:
         """Return where the input file of a batch lies."""
         return self.directory / f"input-{batch_id}.jsonl"
@@ -52,8 +104,12 @@ class Spool:
         return self.directory / f"{kind}-{batch_id}.jsonl"
 
     @contextmanager
-    def writing(self, path: Path) -> Iterator[Writer]:
-        """Write a file that appears whole, or not at all. Raises SpoolError."""
+    def writing(self, path: Path, *, size: int = 0) -> Iterator[Writer]:
+        """Write a file of about `size` bytes that appears whole, or not at all. Raises SpoolError.
+
+        A file whose fsync fails is thrown away: the next try writes a fresh one.
+        """
+        self.room_for(size)
         temporary = path.with_name(f"{path.name}.{self._owner}.tmp")
         try:
             private_directory(self.directory)

@@ -104,10 +104,13 @@ def _default(configuration: Configuration, key: Key) -> object:
 def written(value: object) -> str:
     """Return `value` as it is written in the file; a secret stays a reference."""
     from orchestrator.settings import SecretReference  # noqa: PLC0415
+    from orchestrator.settings.schema import Size  # noqa: PLC0415
 
     match value:
         case None:
             return ""
+        case Size():
+            return to_json(value.written())
         case SecretReference():
             return str(value)
         case timedelta():

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.domain.money import Money
 from orchestrator.domain.units import format_duration
 from orchestrator.settings.keys import Key, Kind, all_keys
+from orchestrator.settings.schema import Size
 
 _REFERENCE: dict[str, Any] = {
     "type": "object",
@@ -25,6 +26,7 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "bool": {"type": "boolean"},
     "count": {"type": "integer", "minimum": 1},
     "choice": {"type": "string"},
+    "size": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]+$"},
     "duration": {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|min|m|h|d|w)\s*)+$"},
     "money": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Z]{3}$"},
     "path": {"type": "string", "minLength": 1},
@@ -93,6 +95,8 @@ def _leaf(key: Key) -> dict[str, Any]:
             leaf["default"] = format_duration(key.default)
         case Money():
             leaf["default"] = str(key.default)
+        case Size():
+            leaf["default"] = key.default.written()
         case str() | int() | bool() if key.default != "":
             leaf["default"] = key.default
     return leaf

@@ -30,6 +30,7 @@ Kind = Literal[
     "path",
     "profile",
     "secret",
+    "size",
     "url",
     "window",
     "zone",
@@ -51,6 +52,7 @@ _TYPED: Mapping[object, Kind] = {
     Money: "money",
     FilePath: "path",
     SecretReference: "secret",
+    schema.Size: "size",
 }
 
 

@@ -32,6 +32,19 @@ Count = Annotated[int, "count"]
 """A whole number from 1."""
 
 
+class Size(int):
+    """Bytes, written with their unit: `64MB`."""
+
+    __slots__ = ()
+
+    def written(self) -> str:
+        """Return the shortest exact form that the configuration takes."""
+        for unit, octets in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+            if self and self % octets == 0:
+                return f"{self // octets}{unit}"
+        return f"{self:d}B"
+
+
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked again, and how often."""
 
@@ -81,6 +94,9 @@ class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Files on local disk, made from the registry and thrown away freely."""
 
     dir: Annotated[Path | None, "folder; in the state directory unless given"] = None
+    reserve: Annotated[Size, "below so much free space nothing is built or downloaded"] = Size(
+        64_000_000
+    )
 
 
 class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.domain.money import Money
-from orchestrator.domain.units import parse_duration, parse_money
+from orchestrator.domain.units import parse_duration, parse_money, parse_size
 from orchestrator.settings.keys import Key, Kind
 from orchestrator.settings.references import PLACES, SecretReference, SecretSource
+from orchestrator.settings.schema import Size
 
 _PASSWORD_IN_URL = re.compile(r"://[^/@?]*:[^/@]+@|[?&](?:password|sslpassword)=", re.IGNORECASE)
 _WINDOW = re.compile(r"[1-9]\d{0,3}(?:m|h|d)")
@@ -105,6 +106,12 @@ def _duration(_key: Key, raw: object, _place: Place) -> object:
     if span < timedelta(0):
         raise UnfitValue("it takes a duration from 0s")
     return span
+
+
+def _size(_key: Key, raw: object, _place: Place) -> object:
+    if not isinstance(raw, str):
+        raise UnfitValue(f'it takes a size with its unit like "64MB", not {_called(raw)}')
+    return Size(parse_size(raw))
 
 
 def _money(_key: Key, raw: object, _place: Place) -> Money:
@@ -227,6 +234,7 @@ _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "path": _path,
     "profile": _profile,
     "secret": _secret,
+    "size": _size,
     "url": _url,
     "window": _window,
     "zone": _zone,

@@ -14,7 +14,7 @@ _CHUNK = 2_000
 def build(ctx: Context, batch: Batch, job: Job) -> Batch:
     """Write the file, line by line in source order; building again gives the same bytes."""
     endpoint = ctx.spec_of(job).endpoint
-    with ctx.spool.writing(ctx.spool.input_path(batch.id)) as file:
+    with ctx.spool.writing(ctx.spool.input_path(batch.id), size=batch.bytes) as file:
         after = 0
         while True:
             with ctx.registry.read() as db:
