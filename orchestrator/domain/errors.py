@@ -14,6 +14,7 @@
     │   ├── RejectedError    65    a real no, in the provider's own words; it will not change
     │   └── GoneError        66    the remote file or batch is not there (404)
     ├── RegistryError        69    the database
+    │   ├── RegistryAway     75    it does not answer now, a one-shot has waited in vain
     │   └── ClaimLost        75    another worker has moved or taken over the row
     ├── IntegrityError        6    the books do not add up
     ├── SinkError            73    an export or sink
@@ -212,6 +213,13 @@ class RegistryError(OrchestratorError):
 
     default_code = "ORC4001"
     exit_code = 69
+
+
+class RegistryAway(RegistryError):
+    """The database does not answer now: the same command may work later."""
+
+    exit_code = 75
+    retryable = True
 
 
 class ClaimLost(RegistryError):
