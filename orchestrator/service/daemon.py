@@ -26,6 +26,7 @@ from orchestrator.domain.model import BatchState
 from orchestrator.engine.context import Context
 from orchestrator.engine.tick import Report, tick
 from orchestrator.registry import batches, jobs, workers
+from orchestrator.registry.session import WAL_WARN
 from orchestrator.service.signals import Signals
 from orchestrator.service.work import at_work
 from orchestrator.settings import Configuration
@@ -71,6 +72,7 @@ class Ticker:
         self._idle.set()
         self._lock = threading.Lock()
         self._stopped = False
+        self._warned = False
         self.report: Report | None = None
         self.failed: BaseException | None = None
         self._scheduler = BackgroundScheduler(
@@ -124,15 +126,25 @@ class Ticker:
         try:
             self.report = tick(self._ctx)
             self.failed = None
+            if self.report.idle:
+                self._empty_the_log()
+            else:
+                self._log.event("ticked", steps=_words(self.report))
         except Exception as exc:  # a bug met in one tick must not end the service
             self.failed = exc
             self._log.failure("tick_failed", exc)
-        else:
-            if not self.report.idle:
-                self._log.event("ticked", steps=_words(self.report))
         finally:
             self._on_tick()
             self._idle.set()
+
+    def _empty_the_log(self) -> None:
+        """Bring SQLite's log into its file while nothing else is to be done; warn once if long."""
+        left = self._ctx.registry.checkpoint()
+        if left <= WAL_WARN:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            self._log.event("wal_long", megabytes=left // 1_000_000)
 
     def _plan_next(self, _event: object) -> None:
         now = self._ctx.now()

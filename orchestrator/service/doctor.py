@@ -25,8 +25,8 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.remote import RemoteFile
 from orchestrator.provider.client import HttpProvider
-from orchestrator.registry import migrate, workers
-from orchestrator.registry.session import Registry
+from orchestrator.registry import fitness, migrate, workers
+from orchestrator.registry.session import WAL_WARN, Registry
 from orchestrator.registry.tables import SCHEMA
 from orchestrator.service.probe_findings import Finding
 from orchestrator.service.work import is_held
@@ -118,6 +118,7 @@ def _registry(app: App) -> Iterator[Check]:
     yield from _schema(registry, found)
     if found == SCHEMA:
         yield _workers(app)
+    yield from _server(registry) if registry.dialect == "postgresql" else _wal(registry)
 
 
 def _schema(registry: Registry, found: str | None) -> Iterator[Check]:
@@ -150,6 +151,29 @@ def _workers(app: App) -> Check:
     return Check("workers", "ok", f"{len(alive)} alive: {shown}")
 
 
+def _server(registry: Registry) -> Iterator[Check]:
+    try:
+        faults = fitness.server_faults(registry)
+    except RegistryError as error:
+        yield _failed("server", error)
+        return
+    for what, remedy in faults:
+        yield Check("server", "fail", f"{what} [{fitness.UNSAFE}]", remedy, ConfigError.exit_code)
+    if not faults:
+        yield Check("server", "ok", "keeps what it has committed")
+
+
+def _wal(registry: Registry) -> Iterator[Check]:
+    size = registry.wal_bytes()
+    if size > WAL_WARN:
+        yield Check(
+            "wal",
+            "warn",
+            f"the registry's log has {size / 1e6:,.0f} MB: no worker is alive, or a reader stays",
+            "orchestrator tick, and end what reads the file for long",
+        )
+
+
 def _sqlite(app: App) -> Check:
     version = sqlite3.sqlite_version
     try:
@@ -164,7 +188,7 @@ def _sqlite(app: App) -> Check:
     return Check(
         "sqlite",
         "warn",
-        f"{version} is older than {needed}: only the daemon may checkpoint the file",
+        f"{version} is older than {needed}: only the worker at work checkpoints the file",
         "open the registry with this program only, and copy it with: orchestrator db backup",
     )
 
