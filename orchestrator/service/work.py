@@ -18,9 +18,12 @@ from orchestrator import __version__
 from orchestrator.app import App
 from orchestrator.domain.errors import AlreadyRunning, RegistryError
 from orchestrator.engine.context import Context
-from orchestrator.registry import workers
+from orchestrator.registry import fitness, workers
 
 _BEATS_A_LEASE = 3
+
+_TICK_CHECK_SECONDS = 1.0
+"""A one-shot may come every minute: it looks for damage no longer than this."""
 
 
 @contextmanager
@@ -36,6 +39,12 @@ def at_work(
         registry = app.writing()
         if registry.path is not None:
             stack.enter_context(_alone(registry.path))
+            registry.take_charge()
+        fitness.check(
+            registry,
+            monotonic=app.clock.monotonic,
+            seconds=_TICK_CHECK_SECONDS if kind == "tick" else fitness.CHECK_SECONDS,
+        )
         lease = _Lease(app, kind)
         lease.begin(alone=registry.path is not None)
         stack.callback(lease.end)
@@ -47,7 +56,18 @@ def at_work(
         )
         if registry.path is not None:
             ctx.spool.prepare(clean=True)
+        else:
+            _clean_after_the_dead(ctx)
         yield ctx
+
+
+def _clean_after_the_dead(ctx: Context) -> None:
+    """Remove what dead workers have left in the spool of this machine; others may be alive."""
+    now = ctx.now()
+    with ctx.registry.read() as db:
+        ctx.spool.clean_after(
+            lambda owner: not workers.is_alive(db, owner, now), unix=now.timestamp()
+        )
 
 
 def is_held(path: Path) -> bool:
