@@ -17,6 +17,7 @@ from typing import Self
 
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
+from orchestrator.engine.call_rate import wait_for_turn
 from orchestrator.engine.context import Context, Told, silence
 from orchestrator.provider.client import HttpProvider, OnCall, Timeouts
 from orchestrator.provider.profiles import load_profile
@@ -50,6 +51,8 @@ class ConfiguredProviders:
         self._opened: dict[str, HttpProvider] = {}
         self._profiles: dict[str, Profile] = {}
         self._lock = threading.Lock()
+        self.may_go_on: Callable[[], bool] = lambda: True
+        self.wait_for_turn: Callable[[str, int], None] = lambda _name, _per_minute: None
 
     def get(self, name: str) -> HttpProvider:
         """Return the provider. Raises AuthError for a missing key, ConfigError for no such name."""
@@ -74,6 +77,10 @@ class ConfiguredProviders:
         known = self.profile(name).limits.live_batches
         return min(configured or DEFAULT_IN_FLIGHT, known or configured or DEFAULT_IN_FLIGHT)
 
+    def _calls_per_minute(self, name: str) -> int | None:
+        configured = self._configuration.provider(name).max_calls_per_minute
+        return configured or self.profile(name).limits.calls_per_minute
+
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
@@ -85,6 +92,7 @@ class ConfiguredProviders:
         settings = self._configuration.provider(name)
         profile = self.profile(name)
         key = self._configuration.api_key(name, profile)
+        per_minute = self._calls_per_minute(name)
         return HttpProvider(
             name=name,
             profile=profile,
@@ -101,6 +109,8 @@ class ConfiguredProviders:
                 write=settings.read_timeout.total_seconds(),
             ),
             on_call=self._on_call,
+            may_go_on=lambda: self.may_go_on(),  # noqa: PLW0108 - set when work begins
+            before_call=lambda: self.wait_for_turn(name, per_minute) if per_minute else None,
         )
 
 
@@ -153,6 +163,7 @@ class App:
             lease_seconds=daemon.lease.total_seconds(),
             settle_seconds=daemon.settle.total_seconds(),
             revoke_seconds=daemon.settle.total_seconds() / 6,
+            keep_remote=daemon.keep_remote.total_seconds(),
         )
 
     def context(
@@ -174,6 +185,10 @@ class App:
             reserve=self.configuration.settings.spool.reserve,
         )
         spool.prepare(clean=False)
+        self.providers.may_go_on = lambda: lease_left() > self.pace.lease_seconds / 4
+        self.providers.wait_for_turn = lambda name, per_minute: wait_for_turn(
+            registry, name, per_minute, now=self.clock.now, sleep=time.sleep
+        )
         return Context(
             registry=registry,
             providers=self.providers,

@@ -23,6 +23,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     files: int | None = None
     storage_bytes: int | None = None
     live_batches: int | None = None
+    calls_per_minute: int | None = None
     metadata_pairs: int = 16
     metadata_key_chars: int = 64
     metadata_value_chars: int = 512

@@ -177,8 +177,11 @@ class Context:
         """Whether this worker's lease is being renewed as it should."""
         return self.lease_left() > self.pace.lease_seconds / 4
 
-    def may_send(self) -> None:
-        """Stop before a call when the lease is nearly over. Raises ClaimLost."""
+    def may_go_on(self) -> None:
+        """Stop before a step or a call when the lease is nearly over. Raises ClaimLost.
+
+        A process that was paused wakes up with claims that may be somebody else's by now.
+        """
         if not self.holds_lease():
             raise ClaimLost("the lease of this worker is nearly over; nothing was sent")
 

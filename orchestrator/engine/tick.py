@@ -244,6 +244,7 @@ def _work_on(ctx: Context, pools: _Pools, batch: Batch) -> _Worked:
     """Take the batch's next steps until it has to wait, and give the claim back."""
     worked = _Worked(batch.id)
     try:
+        ctx.may_go_on()
         _take_steps(ctx, pools, batch, worked.steps)
     except ClaimLost as error:
         worked.lost = True

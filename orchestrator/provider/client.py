@@ -40,6 +40,8 @@ class HttpProvider:
     Reads and deletions are repeated as `patience` says; a call that creates is sent exactly once.
     Memory is bounded: files are streamed, lists come page by page. May be used from several
     threads at once. `now` tells UTC, `monotonic` seconds; `on_call` hears of every single call.
+    A transfer is broken off when `may_go_on` says no; `before_call` waits where calls per minute
+    are limited.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class HttpProvider:
         timeouts: Timeouts | None = None,
         patience: Patience | None = None,
         on_call: OnCall | None = None,
+        may_go_on: Callable[[], bool] = lambda: True,
+        before_call: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._profile = profile
@@ -77,6 +81,8 @@ class HttpProvider:
             timeouts=timeouts or Timeouts(),
             monotonic=monotonic,
             on_call=on_call,
+            may_go_on=may_go_on,
+            before_call=before_call,
         )
 
     def __repr__(self) -> str:

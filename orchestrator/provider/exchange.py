@@ -101,6 +101,8 @@ class Exchange:
         timeouts: Timeouts,
         monotonic: Callable[[], float],
         on_call: OnCall | None,
+        may_go_on: Callable[[], bool],
+        before_call: Callable[[], None],
     ) -> None:
         for fault in base_url_faults(base_url):
             raise ConfigError("the provider's address can't be used", code="ORC3111", why=fault)
@@ -111,6 +113,8 @@ class Exchange:
         self._timeouts = timeouts
         self._monotonic = monotonic
         self._on_call = on_call
+        self._may_go_on = may_go_on
+        self._before_call = before_call
         self._http = httpx.Client(
             transport=transport,
             timeout=httpx.Timeout(
@@ -144,6 +148,7 @@ class Exchange:
     @contextlib.contextmanager
     def stream(self, call: Call, attempt: int = 1) -> Iterator[httpx.Response]:
         """Send `call` once and yield its 2xx answer, unread; failures inside are sorted too."""
+        self._before_call()
         began = self._monotonic()
         outcome: int | str = "refused here"
         try:
@@ -226,6 +231,8 @@ class Exchange:
     def _check(self, until: float, call: Call) -> None:
         if self._monotonic() > until:
             raise _Interrupted(f"not done within {self._allowed(call):,.0f} s")
+        if call.transfer and not self._may_go_on():
+            raise _Interrupted("the lease of this worker is nearly over")
 
     def _read(self, call: Call, response: httpx.Response, cap: int) -> bytes:
         body = bytearray()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -45,6 +45,24 @@ def lock(db: Connection, provider: str, now: datetime) -> Account:
     ensure(db, provider, now)
     query = select(accounts).where(accounts.c.provider == provider).with_for_update()
     return _read(db.execute(query).mappings().one())
+
+
+def take_turn(
+    db: Connection, provider: str, *, now: datetime, interval: timedelta, patience: timedelta
+) -> timedelta:
+    """Reserve the next call of an account and return how long to wait for it.
+
+    Calls stand `interval` apart, whoever makes them. A wait longer than `patience` is returned
+    without a turn being taken. By the database's time, which all workers share.
+    """
+    account = lock(db, provider, now)
+    clock = now if db.dialect.name == "sqlite" else db.execute(select(func.now())).scalar_one()
+    turn = max(clock, account.next_call_at or clock)
+    # A turn further away than any queue was taken by a clock that has been set back since.
+    turn = clock if turn - clock > timedelta(hours=1) else turn
+    if turn - clock <= patience:
+        change(db, provider, next_call_at=turn + interval)
+    return turn - clock
 
 
 def audit_by(db: Connection, provider: str, when: datetime) -> None:

@@ -130,6 +130,9 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle: Annotated[
         timedelta, "how long an unanswered creation is looked for before it is sent anew"
     ] = timedelta(minutes=3)
+    keep_remote: Annotated[
+        timedelta, "how long files stay at the provider after their answers are recorded"
+    ] = timedelta(0)
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +145,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: Annotated[str | None, "where its API is, with /v1"] = None
     api_key: Annotated[SecretReference | None, "reference to the key"] = None
     max_batches_in_flight: Annotated[Count | None, "at most this many live batches"] = None
+    max_calls_per_minute: Annotated[Count | None, "at most this many calls, of all workers"] = None
     connect_timeout: Annotated[timedelta, "for a connection to stand"] = timedelta(seconds=10)
     read_timeout: Annotated[timedelta, "for the next bytes to come"] = timedelta(seconds=60)
 

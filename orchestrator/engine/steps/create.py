@@ -34,7 +34,7 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
     found = next(made_of(provider, batch), None) if batch.tries else None
     if found is not None:
         return take_in_forgotten(ctx, provider, found, batch)
-    ctx.may_send()
+    ctx.may_go_on()
     batch = ctx.record(batch, CreateBegan(create_began_at=ctx.now()))
     try:
         remote = provider.create(

@@ -40,7 +40,7 @@ def upload(ctx: Context, batch: Batch, job: Job) -> Batch:
     if not ctx.spool.holds(path, batch.sha256, batch.bytes):
         return ctx.record(batch, SpoolLost())
     provider = ctx.providers.get(batch.provider)
-    ctx.may_send()
+    ctx.may_go_on()
     batch = ctx.record(batch, UploadBegan(fingerprint=provider.fingerprint))
     try:
         remote = provider.upload(path, upload_name(ctx, job.name, batch))
