@@ -1,0 +1,1 @@
+"""Every boundary of the engine, and everything that can go wrong there."""

@@ -1,0 +1,81 @@
+"""Which cases there are: every boundary of every scenario, in every mode; or a fair sample."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from support.databases import Databases
+
+from crash.boundaries import Boundary, Kind, Mode
+from crash.lab import Lab, Outcome
+from crash.scenarios import SCENARIOS
+
+SAMPLE = 150
+"""Cases a database that are run by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A boundary of a scenario, and the modes that it is tried in."""
+
+    scenario: str
+    boundary: Boundary
+    modes: tuple[Mode, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario}-{self.boundary.label}"
+
+
+@functools.cache
+def discovered() -> Mapping[str, Outcome]:
+    """Run every scenario once without a fault of ours, on SQLite; return what each passes."""
+    with tempfile.TemporaryDirectory() as folder:
+        databases = Databases(Path(folder))
+        lab = Lab(databases, "sqlite")
+        try:
+            return {name: lab.discover(scenario) for name, scenario in SCENARIOS.items()}
+        finally:
+            lab.close()
+            databases.close()
+
+
+def every_case(dialect: str = "sqlite") -> Sequence[Case]:
+    """Return the whole matrix of a database."""
+    return [
+        Case(name, boundary, tuple(_modes(dialect, name, boundary)))
+        for name, outcome in discovered().items()
+        for boundary in outcome.boundaries
+    ]
+
+
+def _modes(dialect: str, scenario: str, boundary: Boundary) -> Sequence[Mode]:
+    """Return the modes to try; the errors of a disk, which no database sees, on one mostly."""
+    modes = boundary.modes()
+    if dialect == "postgresql" and boundary.kind is Kind.FILE and scenario != "plain":
+        return [mode for mode in modes if mode is Mode.CRASH_BEFORE]
+    return modes
+
+
+def sample(size: int = SAMPLE) -> Sequence[Case]:
+    """Return about `size` single cases, always the same, of all kinds of boundaries."""
+    single = [(case, mode, _mark(case.name, mode)) for case in every_case() for mode in case.modes]
+    single.sort(key=lambda item: item[2])
+    seen: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for case, mode, mark in single:
+        kind = (case.boundary.name, case.boundary.about.split("-")[0])
+        ranked.append((seen[kind], mark, case, mode))
+        seen[kind] += 1
+    ranked.sort(key=lambda item: item[:2])
+    return [Case(c.scenario, c.boundary, (mode,)) for _, _, c, mode in ranked[:size]]
+
+
+def _mark(*words: str) -> str:
+    return blake2b("/".join(words).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,416 @@
+"""Small jobs that meet everything: what the matrix breaks, one boundary at a time.
+
+A scenario's commands may be given again from the first one, as a user, a supervisor or a timer
+does it after a crash; what was done already is then found done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from support.world import World
+
+from crash.boundaries import Crash
+from orchestrator import api
+from orchestrator.api import control
+from orchestrator.domain.errors import ConfigError, GuardError, SourceError
+from orchestrator.domain.model import BatchState
+from orchestrator.domain.pacing import Pace
+from orchestrator.domain.spec import JobSpec, Policy
+from orchestrator.domain.transitions import JOB_FINAL
+from orchestrator.failpoints import watched
+from orchestrator.sandbox.faults import Fault
+from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
+
+BRISK = Batches(validating=(1, 1), running=(5, 5), finalizing=(1, 1), cancelling=(1, 1))
+SLOW = Batches(validating=(1, 1), running=(70, 70), finalizing=(1, 1), cancelling=(1, 1))
+GOOD = Temper(batches=BRISK)
+UNHURRIED = Pace()
+BRISKLY = Policy(linger_seconds=30, rounds=3)
+AT_THE_PROVIDER = (BatchState.LIVE, BatchState.REMOTE_DONE, BatchState.COLLECTED)
+DAYS = 10.0
+
+
+def nothing(_world: World) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Commands, what is wrong with the world they are given in, and what may be left at the end.
+
+    Boundaries are those of `script`; `begin` leads to it undisturbed and `finish` away from it.
+    `parked`: codes of the reasons for which a batch may wait for a person at the end. `twins`: the
+    scenario itself makes a second remote batch of what was sent once.
+    """
+
+    name: str
+    begin: Callable[[World], None] = nothing
+    script: Callable[[World], None]
+    finish: Callable[[World], None] = nothing
+    temper: Temper = GOOD
+    pace: Pace = UNHURRIED
+    per_batch: int = 4
+    parked: Collection[str] = ()
+    twins: bool = False
+
+
+def advance(world: World) -> bool:
+    """Do what is due now and move to the next due moment; False when nothing is open."""
+    report = world.tick()
+    if report.next_at is None:
+        return False
+    world.clock.seconds = max(report.next_at.timestamp(), world.clock.seconds + 1)
+    return True
+
+
+def until(world: World, reached: Callable[[], bool], *, days: float = DAYS) -> bool:
+    """Let time pass until something is so; False if it never comes to be."""
+    end = world.clock.seconds + days * 86_400
+    while not reached():
+        if world.clock.seconds > end or not advance(world):
+            return reached()
+    return True
+
+
+def ended(world: World, name: str) -> bool:
+    return world.job(name).state in JOB_FINAL
+
+
+def run(world: World, *names: str) -> None:
+    """Let time pass until the jobs have ended and everything is cleaned up."""
+    until(world, lambda: all(ended(world, name) for name in names))
+    until(world, lambda: not world.unsettled(), days=2)
+
+
+def states(world: World, name: str) -> list[BatchState]:
+    return [batch.state for batch in world.batches(name)]
+
+
+def steer(world: World, command: Callable[[], Any]) -> None:
+    """Give a command, again while the batch is being sent and a cancel is refused."""
+    while not ended(world, "small"):
+        try:
+            command()
+        except GuardError:
+            advance(world)
+        else:
+            return
+
+
+def to_the_end(world: World) -> None:
+    run(world, "small")
+
+
+def is_there(world: World, *wanted: BatchState) -> bool:
+    """Whether a batch of the job stands in one of these states, or the job has ended."""
+    return ended(world, "small") or not {*wanted}.isdisjoint(states(world, "small"))
+
+
+def live(world: World) -> bool:
+    return is_there(world, *AT_THE_PROVIDER)
+
+
+def small_and_live(world: World) -> None:
+    world.submit(2, name="small", policy=BRISKLY)
+    until(world, lambda: live(world))
+
+
+# Lines
+
+
+def plain(world: World) -> None:
+    """Three batches, several chunks of everything."""
+    world.submit(5, name="small")
+    run(world, "small")
+
+
+def one_batch_is_read(world: World) -> None:
+    """Lines that are refused, missing, repeated, garbage: some are asked again."""
+    until(world, lambda: len(world.batches("small")) > 1 or ended(world, "small"))
+
+
+# Calls
+
+
+def lose_uploads(world: World) -> None:
+    """The first upload arrives when nobody waits for it any more, the second without a word."""
+    world.submit(2, name="small")
+    world.sandbox.inject("upload", Fault.LATE, seconds=60)
+    world.sandbox.inject("upload", Fault.ANSWER_LOST)
+
+
+def lose_creates(world: World) -> None:
+    """The first create is never done, the second one is, and neither is answered."""
+    world.submit(2, name="small")
+    world.sandbox.inject("create", Fault.GATEWAY_TIMEOUT)
+    world.sandbox.inject("create", Fault.ANSWER_LOST)
+
+
+def close_gates(world: World) -> None:
+    """Calls are refused: for a quota, for haste, for no reason, often enough to be put off."""
+    world.submit(2, name="small")
+    world.sandbox.inject("upload", Fault.QUOTA)
+    world.sandbox.inject("create", Fault.THROTTLED)
+    world.sandbox.inject("list", Fault.SERVER_ERROR, times=4)
+    world.sandbox.inject("content", Fault.UNAVAILABLE, times=4)
+
+
+def until_live(world: World) -> None:
+    until(world, lambda: live(world))
+
+
+def hold_the_create(world: World) -> None:
+    """Have the input file deleted behind our back before the batch is made from it."""
+    world.submit(2, name="small")
+    world.sandbox.inject("create", Fault.THROTTLED, seconds=30)
+    until(world, lambda: is_there(world, BatchState.UPLOADED))
+    (file,) = world.sandbox.books().files
+    world.sandbox.delete(file.id)
+
+
+def make_a_twin(world: World) -> None:
+    """Something between us and the provider sends a create twice, and we die before its answer."""
+    world.submit(2, name="small")
+
+    def send_again(name: str, about: object) -> None:
+        if (name, about) == ("call.answered", "create"):
+            (first,) = world.sandbox._account.batches.values()
+            body = {
+                "input_file_id": first.input_file_id,
+                "endpoint": first.endpoint,
+                "completion_window": first.window,
+                "metadata": first.metadata,
+            }
+            world.sandbox.create(msgspec.json.encode(body))
+            raise Crash
+
+    with contextlib.suppress(Crash), watched(send_again):
+        to_the_end(world)
+    world.boot()
+
+
+# Files that are refused
+
+
+def submit_keys(world: World, *keys: str) -> None:
+    """Submit records with these keys."""
+    source = world.folder / "by-hand.jsonl"
+    rows = [{"id": key, "text": "some record"} for key in keys]
+    source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    world.submit(name="small", source=str(source), policy=BRISKLY)
+
+
+def halves_are_sent(world: World) -> None:
+    """The file of three records is over the provider's limit, its halves are not."""
+    until(world, lambda: ended(world, "small") or len(world.batches("small")) == 3)
+    until(world, lambda: live(world))
+
+
+def one_line_is_out(world: World) -> None:
+    """One line breaks a rule, and the whole batch fails for it."""
+    until(world, lambda: world.job("small").books.failed == 1)
+
+
+def asked_to_decide(world: World) -> None:
+    """Something is parked: a person lets it go on."""
+    until(world, lambda: ended(world, "small") or BatchState.PARKED in states(world, "small"))
+    world.sandbox.temper = GOOD
+    control.resume(world.context, names=["small"], providers=[])
+    until(world, lambda: live(world) and BatchState.PARKED not in states(world, "small"))
+
+
+# A person at work
+
+
+def steering(world: World) -> None:
+    """Pause, resume, cancel a batch that runs and one that was never sent, ask again."""
+    control.pause(world.context, names=["small"], providers=["sandbox"])
+    world.tick()
+    control.resume(world.context, names=["small"], providers=["sandbox"])
+    until(world, lambda: live(world))
+    steer(world, lambda: control.cancel_batch(world.context, "small", 1))
+    steer(world, lambda: control.cancel_batch(world.context, "small", 2))
+    until(world, lambda: world.job("small").books.in_flight == 0)
+
+
+def asking_again(world: World) -> None:
+    control.retry(world.context, "small", ())
+
+
+def console(world: World) -> None:
+    """A batch is cancelled in the provider's console."""
+    small_and_live(world)
+    world.clock.seconds += 40
+    (remote,) = world.sandbox.books().batches
+    world.sandbox.cancel(remote.id)
+
+
+def hold_up_the_second(world: World, *, records: int = 4) -> None:
+    """Two batches at a time; the second one's upload does not get through for some minutes."""
+    world.providers.in_flight = 2
+    world.sandbox.inject("upload", Fault.DROPPED, skip=1, times=3)
+    world.submit(records, name="small", policy=BRISKLY)
+
+
+def hold_up_all_but_one(world: World) -> None:
+    hold_up_the_second(world, records=5)
+    until(world, lambda: live(world))
+
+
+def cancelling(world: World) -> None:
+    """Cancel a job with one batch live, one held up before it is sent, and records waiting."""
+    control.cancel_job(world.context, "small")
+    run(world, "small")
+
+
+# Ends that are no good ends
+
+
+def a_day_at_most(world: World) -> None:
+    world.submit(4, name="small", window="12h", policy=Policy(rounds=3, linger_seconds=30))
+    until(world, lambda: live(world))
+
+
+def expired(world: World) -> None:
+    until(world, lambda: not live(world) or ended(world, "small"))
+
+
+# What is read changes
+
+
+def changing(world: World) -> None:
+    """Submit a source that changes under the submission's hands; then submit it as it is now."""
+    source = world.folder / "changing.jsonl"
+    rows = [b'{"id":"r-%d","text":"record %d"}\n' % (n, n) for n in range(4)]
+
+    def change(_done: int, _all: int) -> None:
+        source.write_bytes(b"".join(rows[:3]))
+
+    spec = JobSpec(
+        name="small",
+        source=str(source),
+        key="id",
+        prompt="Say one word about {text}",
+        provider="sandbox",
+        model="kimi-k2.6",
+    )
+    if not source.exists():
+        source.write_bytes(b"".join(rows))
+    try:
+        api.submit(world.context, spec, actor="test", on_progress=change)
+    except SourceError:
+        api.submit(world.context, spec, actor="test")
+
+
+# A configuration that can't be read for a while
+
+
+class Unreadable(dict[str, Any]):
+    """Profiles that are being edited: none can be read."""
+
+    def get(self, name: str, _default: Any = None) -> Any:
+        raise ConfigError(f"the profile of {name} can't be read", code="ORC3111")
+
+
+def misconfigured(world: World) -> None:
+    if not world.batches("small"):
+        world.profiles = Unreadable()
+        world.tick()
+    world.profiles = {}
+
+
+def small(world: World) -> None:
+    world.submit(2, name="small", policy=BRISKLY)
+
+
+_UNEVEN = Lines(overloaded=0.15, content_filter=0.2, missing=0.3, garbage=0.15, duplicated=0.1)
+_EXPIRING = Batches(validating=(1, 1), running=(60, 60), finalizing=(1, 1), expired=0.6)
+_RARELY = Pace(poll_max=21_600, cap=21_600, poll_min=10_800, stale_seconds=50_000)
+
+_ALL = (
+    Scenario(name="plain", script=plain, per_batch=2),
+    Scenario(
+        name="lines",
+        begin=lambda world: world.submit(4, name="small", policy=BRISKLY) and None,
+        script=one_batch_is_read,
+        finish=to_the_end,
+        temper=Temper(batches=BRISK, lines=_UNEVEN),
+    ),
+    Scenario(name="uploads", begin=lose_uploads, script=to_the_end),
+    Scenario(name="creates", begin=lose_creates, script=until_live, finish=to_the_end),
+    Scenario(name="gates", begin=close_gates, script=to_the_end),
+    Scenario(name="vanishing", begin=hold_the_create, script=until_live, finish=to_the_end),
+    Scenario(name="twin", begin=make_a_twin, script=until_live, finish=to_the_end, twins=True),
+    Scenario(
+        name="too-large",
+        begin=lambda world: submit_keys(world, "a", "b", "c"),
+        script=halves_are_sent,
+        finish=to_the_end,
+        temper=Temper(batches=BRISK, limits=Bounds(max_file_bytes=350)),
+    ),
+    Scenario(
+        name="bad-line",
+        begin=lambda world: submit_keys(world, "a", "much-longer-than-the-rule", "c"),
+        script=one_line_is_out,
+        finish=to_the_end,
+        temper=Temper(batches=BRISK, limits=Bounds(custom_id_max=10)),
+    ),
+    Scenario(
+        name="refused",
+        begin=lambda world: world.sandbox.inject("upload", Fault.TOO_MANY_FILES) or small(world),
+        script=asked_to_decide,
+        finish=to_the_end,
+    ),
+    Scenario(
+        name="empty-handed",
+        begin=small_and_live,
+        script=asked_to_decide,
+        finish=to_the_end,
+        temper=Temper(batches=BRISK, lines=Lines(missing=1.0)),
+    ),
+    Scenario(
+        name="console",
+        begin=console,
+        script=asked_to_decide,
+        finish=to_the_end,
+        temper=Temper(batches=SLOW),
+    ),
+    Scenario(
+        name="steering",
+        begin=hold_up_the_second,
+        script=steering,
+        finish=to_the_end,
+        per_batch=2,
+        temper=Temper(batches=SLOW),
+    ),
+    Scenario(
+        name="asking-again",
+        begin=lambda world: small(world) or to_the_end(world),
+        script=asking_again,
+        finish=to_the_end,
+        temper=Temper(batches=BRISK, lines=Lines(content_filter=1.0)),
+    ),
+    Scenario(
+        name="cancelling",
+        begin=hold_up_all_but_one,
+        script=cancelling,
+        per_batch=2,
+        temper=Temper(batches=SLOW),
+    ),
+    Scenario(
+        name="expiring",
+        begin=a_day_at_most,
+        script=expired,
+        finish=to_the_end,
+        pace=_RARELY,
+        temper=Temper(batches=_EXPIRING),
+    ),
+    Scenario(name="changing", script=changing, finish=to_the_end),
+    Scenario(name="misconfigured", begin=small, script=misconfigured, finish=to_the_end),
+)
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

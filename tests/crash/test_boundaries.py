@@ -1,0 +1,56 @@
+"""The list of boundaries is made from the code and from runs: a new one can't be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from crash import sites
+from crash.boundaries import Kind
+from crash.cases import discovered, every_case
+from crash.lab import Lab
+from crash.scenarios import SCENARIOS
+
+OUT_OF_REACH: Mapping[str, str] = {
+    "orchestrator.app:App.context": "a process's first look at its registry, before any work",
+    "orchestrator.service.work:_Lease.begin": "leases belong to real processes: the kill tests",
+    "orchestrator.service.work:_Lease._keep": "a thread beside the work: the tests of leases",
+    "orchestrator.service.work:_Lease.end": "leases belong to real processes: the kill tests",
+    "orchestrator.engine.gates:account_of": "planning makes the row; only a hand can delete it",
+}
+"""Places that commit and no scenario passes, each with the reason."""
+
+
+def test_every_failpoint_in_the_code_is_passed_by_a_scenario() -> None:
+    passed = set().union(*(outcome.names for outcome in discovered().values()))
+    assert sites.failpoints() == passed
+
+
+def test_a_failpoint_says_its_name_where_it_stands() -> None:
+    assert sites.unnamed_failpoints() == []
+
+
+def test_every_place_that_commits_is_passed_by_a_scenario_or_excused_with_a_reason() -> None:
+    passed = {case.boundary.name for case in every_case() if case.boundary.kind is Kind.COMMIT}
+    assert sites.commit_sites() - passed == set(OUT_OF_REACH)
+    assert passed <= sites.commit_sites()
+
+
+def test_there_are_enough_boundaries_and_cases_to_speak_of_a_matrix() -> None:
+    cases = every_case()
+    assert len(cases) > 600
+    assert sum(len(case.modes) for case in cases) > 2_400
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_without_a_fault_of_ours_every_scenario_ends_well(name: str) -> None:
+    assert discovered()[name].wrong == []
+    assert discovered()[name].errors == []
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_both_databases_pass_the_same_boundaries(labs: dict[str, Lab], name: str) -> None:
+    there = labs["postgresql"].discover(SCENARIOS[name])
+    assert there.wrong == []
+    assert [b.label for b in there.boundaries] == [b.label for b in discovered()[name].boundaries]
