@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from support.books import disagreements
@@ -37,6 +37,14 @@ UNION ALL
 SELECT 'account', gate, refresh_due_at FROM accounts WHERE refresh_due_at > ?
 """
 
+_NEXT_DUE = """
+SELECT min(due) FROM (
+    SELECT min(due_at) AS due FROM batches WHERE state <> 'closed'
+    UNION ALL SELECT min(due_at) FROM jobs WHERE state IN ('running', 'cancelling')
+    UNION ALL SELECT max(min(refresh_due_at, audit_due_at),
+                         CASE gate WHEN 'open' THEN '' ELSE coalesce(until, '') END)
+              FROM accounts)"""
+
 _INPUT_OF = """
 SELECT b.id, b.state, EXISTS (
     SELECT 1 FROM events e WHERE e.batch_id = b.id AND e.kind = 'create_unanswered')
@@ -50,6 +58,8 @@ SELECT (SELECT count(*) FROM batches WHERE state NOT IN ('closed', 'parked'))
         AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.job_id = j.id AND b.state = 'parked'))"""
 
 _USED = "SELECT remote_id FROM batches WHERE remote_id IS NOT NULL"
+
+_INCIDENTS = "SELECT remote_id FROM strays WHERE verdict = 'extra'"
 
 _SETTLED = frozenset({"reconciled", "superseded", "closed"})
 
@@ -101,9 +111,19 @@ class Invariants:
             if state not in _SETTLED:
                 self._world.broken(f"a result of batch {batch} is deleted while it is {state}")
 
+    def next_due(self) -> datetime | None:
+        """Return when a tick may find something to do at the earliest."""
+        (due,) = self._world.monitor.execute(_NEXT_DUE).fetchone()
+        return None if due is None else datetime.fromisoformat(due).replace(tzinfo=UTC)
+
     def at_rest(self) -> bool:
         """Whether everything has ended, or waits for a person."""
         return self._world.monitor.execute(_OPEN).fetchone() == (0,)
+
+    def is_littered(self) -> bool:
+        """Whether the provider still holds a file of ours."""
+        world = self._world
+        return bool(world.sandbox._all_files(START.timestamp() + world.scheduler.now))
 
     def check_end(self, *, ended: bool) -> None:
         """Compare everything when the faults are over and time enough has passed.
@@ -115,9 +135,25 @@ class Invariants:
         extras = world.sandbox.extras(used)
         view = Compared(world, world.sandbox.books_without(extras))
         found = list(disagreements(view, ended=ended))  # type: ignore[arg-type] - looks like one
+        if ended:
+            found += self._unrecorded(extras)
         if found:
             world.broken("at the end:\n  " + "\n  ".join(found))
         world.tell_failure()
+
+    def _unrecorded(self, extras: list[str]) -> list[str]:
+        """Return what is wrong with the remote batches that only a repeated POST has made."""
+        world = self._world
+        known = {row[0] for row in world.monitor.execute(_INCIDENTS)}
+        now = START.timestamp() + world.scheduler.now
+        found = []
+        for extra in extras:
+            batch = world.sandbox._account.batches[extra]
+            if extra not in known:
+                found.append(f"the second batch of a repeated POST, {extra}, is no incident")
+            if not world.sandbox._runs.standing(batch, now).stage.final:
+                found.append(f"the second batch of a repeated POST, {extra}, was not cancelled")
+        return found
 
     @staticmethod
     def _text(when: datetime) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 
 from orchestrator.sandbox.books import Books
 from orchestrator.sandbox.core import Sandbox
 from orchestrator.sandbox.faults import Fault, Op, Struck
+from orchestrator.sandbox.results import Fate
 from orchestrator.sandbox.temper import Batches, Lines, Quirks, Temper
 from orchestrator.sandbox.transport import SandboxTransport
 from orchestrator.sandbox.views import Json
@@ -79,8 +80,25 @@ class Provider(Sandbox):
             for custom_id, is_billed in self._runs._finished_lines(batch, self._time_of(batch)):
                 executed[custom_id] -= 1
                 billed[custom_id] -= is_billed
+        for custom_id in self._mangled():
+            billed[custom_id] -= 1
         batches = tuple(batch for batch in books.batches if batch.id not in extras)
         return Books(books.files, batches, executed, billed)
+
+    def _mangled(self) -> Iterator[str]:
+        """Yield whose answers were billed and cut, in batches that did not complete.
+
+        Such a line can't be told from one that never ran: it is recorded as that.
+        """
+        for batch in self._account.batches.values():
+            now = self._time_of(batch)
+            status = self._runs.standing(batch, now).stage.status
+            if status in {"expired", "cancelled"}:
+                lines = self._runs._finished_lines(batch, now)
+                fates = [fate for fate in self._runs._plans[batch.id].fates if fate != Fate.MISSING]
+                for (custom_id, _), fate in zip(lines, fates, strict=False):
+                    if fate == Fate.MANGLED:
+                        yield custom_id
 
     def heal(self) -> None:
         """Have no fault from now on; batches that exist keep the course they were given."""
@@ -90,7 +108,7 @@ class Provider(Sandbox):
 
 
 _COURSE = Batches(
-    validating=(5, 600), running=(600, 6 * HOUR), finalizing=(2, 300), cancelling=(2, 600)
+    validating=(5, 600), running=(600, 4 * HOUR), finalizing=(2, 300), cancelling=(2, 600)
 )
 
 

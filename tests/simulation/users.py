@@ -35,11 +35,11 @@ class Users:
 
     def plan(self) -> None:
         """Foresee what will be done, and when."""
-        for number in range(self.draw.choice((2, 2, 3))):
-            when = 0.0 if number == 0 else self.draw.uniform(0, DAY)
+        for number in range(self.draw.choice((1, 2, 2, 3))):
+            when = 0.0 if number == 0 else self.draw.uniform(0, DAY / 2)
             self._later(when, "submit", self._submission(f"job-{number}"))
         for _ in range(self.draw.choice((0, 0, 1, 2, 4, 8))):
-            when = self.draw.uniform(0.5 * HOUR, 2.5 * DAY)
+            when = HOUR / 10 + 1.5 * DAY * self.draw.random() ** 3
             self._later(when, "steer", self._steer)
 
     def are_done(self) -> bool:
@@ -66,7 +66,7 @@ class Users:
     # Commands
 
     def _submission(self, name: str) -> Callable[[], None]:
-        count = self.draw.randint(12, 36)
+        count = self.draw.randint(8, 32)
         source = self.world.folder / f"{name}.jsonl"
         lines = (f'{{"id":"{name}-{n:03d}","text":"record {n}"}}\n' for n in range(count))
         source.write_text("".join(lines), encoding="utf-8")

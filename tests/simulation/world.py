@@ -32,8 +32,8 @@ from simulation.workers import START, Machine
 
 PHASE_ONE = 7 * DAY
 PHASE_TWO = 40 * DAY
-_TROUBLES = 2.5 * DAY
-"""Faults with moments of their own strike in the first days, where most of the work is."""
+_TROUBLES = 1.5 * DAY
+"""Faults with moments of their own strike where most of the work is, the sooner the likelier."""
 
 _INSTANCE = "5eed" * 4
 _DISK_STEPS = ("open", "write", "sync", "rename", "sync_directory")
@@ -92,13 +92,14 @@ class World:
         self.scheduler = Scheduler(seed)
         self.draw = random.Random(f"{seed}/world")
         self.pace = Pace(
-            poll_min=HOUR / 2,
+            poll_min=HOUR,
             poll_max=6 * HOUR,
             back_off_max=2 * HOUR,
             gate_probe=HOUR,
             gate_slow_max=2 * HOUR,
             stale_seconds=8 * HOUR,
             cap=6 * HOUR,
+            audit_seconds=6 * HOUR,
         )
         self.interval = self.draw.choice((2 * HOUR, 6 * HOUR))
         self.requests_per_batch = self.draw.choice((5, 8, 13))
@@ -205,7 +206,8 @@ class World:
             ("console delete", self.users.delete_in_console),
         ):
             for _ in range(self.faults.times(kind)):
-                self.scheduler.after(self.draw.uniform(0, _TROUBLES), kind, strike)
+                when = _TROUBLES * self.draw.random() ** 3
+                self.scheduler.after(when, kind, strike)
 
     def _jump(self) -> None:
         machine = self.draw.choice(self.machines)
@@ -259,15 +261,20 @@ class World:
             self.invariants.check_end(ended=False)
             self.users.release_parked()
             self._pass_time(PHASE_ONE + 2 * PHASE_TWO)
+            # What arrived too late at the provider is swept up after a day.
+            self._pass_time(self.scheduler.now + 3 * DAY, resting=False)
             self.invariants.check_end(ended=True)
 
-    def _pass_time(self, until: float) -> None:
-        while self.scheduler.step(until):
+    def _pass_time(self, until: float, *, resting: bool = True) -> None:
+        """Let time pass; `resting` ends it as soon as nothing is to be done any more."""
+        while resting or self.invariants.is_littered():
+            if not self.scheduler.step(until):
+                return
             if self._committed:
                 self._committed = False
                 self.invariants.check()
                 self.tell_failure()
-                if self.users.are_done() and self.invariants.at_rest():
+                if resting and self.users.are_done() and self.invariants.at_rest():
                     return
             self.tell_failure()
 
