@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, literal_column, select, update
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.errors import ClaimLost
@@ -18,6 +18,9 @@ from orchestrator.registry.tables import events as events_table
 from orchestrator.registry.tables import jobs, payloads, requests
 
 _BOOKS = tuple(field.name for field in fields(Books))
+AT_WORK = jobs.c.state.in_((literal_column("'running'"), literal_column("'cancelling'")))
+"""The very words of the partial index: SQLite proves nothing of bound parameters."""
+
 _ACTIVE = tuple(set(JobState) - JOB_FINAL)
 
 
@@ -78,8 +81,7 @@ def providers_at_work(db: Connection) -> set[str]:
 
 def due(db: Connection, now: datetime, *, job_id: int | None = None, limit: int = 100) -> list[Job]:
     """Return the jobs that may need a move of their own."""
-    states = (JobState.RUNNING, JobState.CANCELLING)
-    query = select(jobs).where(jobs.c.state.in_(states), jobs.c.due_at <= now)
+    query = select(jobs).where(AT_WORK, jobs.c.due_at <= now)
     if job_id is not None:
         query = query.where(jobs.c.id == job_id)
     rows = db.execute(query.order_by(jobs.c.due_at, jobs.c.id).limit(limit)).mappings()
@@ -88,22 +90,19 @@ def due(db: Connection, now: datetime, *, job_id: int | None = None, limit: int 
 
 def next_due(db: Connection) -> datetime | None:
     """Return when the next job is due."""
-    states = (JobState.RUNNING, JobState.CANCELLING)
-    query = select(func.min(jobs.c.due_at)).where(jobs.c.state.in_(states))
+    query = select(func.min(jobs.c.due_at)).where(AT_WORK)
     return db.execute(query).scalar_one_or_none()
 
 
 def furthest_due(db: Connection) -> datetime | None:
     """Return the furthest due time of a job."""
-    states = (JobState.RUNNING, JobState.CANCELLING)
-    query = select(func.max(jobs.c.due_at)).where(jobs.c.state.in_(states))
+    query = select(func.max(jobs.c.due_at)).where(AT_WORK)
     return db.execute(query).scalar_one_or_none()
 
 
 def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
     """Make jobs due whose time is further away than any wait: a clock was set back."""
-    states = (JobState.RUNNING, JobState.CANCELLING)
-    where = jobs.c.due_at > furthest, jobs.c.state.in_(states)
+    where = jobs.c.due_at > furthest, AT_WORK
     db.execute(update(jobs).where(*where).values(due_at=now))
 
 
