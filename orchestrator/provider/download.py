@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.domain.errors import SpoolError
 from orchestrator.domain.remote import Downloaded
 from orchestrator.failpoints import hit
+from orchestrator.private import private_directory
 from orchestrator.provider.wire_faults import read_fault
 from orchestrator.provider.wire_values import OddAnswer, read_json
 
@@ -115,6 +116,7 @@ def _write(
     chunks: Iterator[bytes], part: Path, intake: _Intake, expected: int | None
 ) -> Downloaded:
     with _disk(part):
+        private_directory(part.parent)  # whoever deleted it has cost us a download, no more
         hit("download.open", part)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
