@@ -708,8 +708,9 @@ def test_a_file_that_is_gone_is_gone(connect, tmp_path):
 
 def test_a_download_to_a_place_that_cannot_be_written_is_a_spool_error(connect, tmp_path):
     world = connect(reply(LINES))
+    (tmp_path / "file").touch()
     with pytest.raises(SpoolError):
-        fetch(world, tmp_path / "none" / "out")
+        fetch(world, tmp_path / "file" / "out")
     assert len(world.server.calls) == 1
 
 
