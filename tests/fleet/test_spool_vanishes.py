@@ -85,13 +85,13 @@ def end_sessions(world: World) -> None:
 
 
 @pytest.mark.fault("B08", "D06", "T14")
-@pytest.mark.parametrize(("dialect", "few"), [("sqlite", 30), ("postgresql", 6)])
+@pytest.mark.parametrize(("dialect", "few"), [("sqlite", 12), ("postgresql", 3)])
 def test_the_spool_may_be_deleted_at_any_moment(
     databases: Databases, tmp_path: Path, pytestconfig: pytest.Config, dialect: str, few: int
 ) -> None:
     cases = few
     if pytestconfig.getoption("--thorough"):
-        cases = MANY if dialect == "sqlite" else 10 * few
+        cases = MANY if dialect == "sqlite" else 15 * few
     assert at_each(lambda: databases.fresh(dialect), tmp_path, delete_spool, cases=cases) == []
 
 
@@ -99,7 +99,7 @@ def test_the_spool_may_be_deleted_at_any_moment(
 def test_every_session_may_be_ended_by_the_database_at_any_moment(
     databases: Databases, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    cases = MANY if pytestconfig.getoption("--thorough") else 15
+    cases = MANY if pytestconfig.getoption("--thorough") else 7
 
     def new_url() -> str:
         return databases.fresh("postgresql")
