@@ -5,7 +5,7 @@
 
 Without: no event is inserted, a move of a batch or its cursor is written by id alone (no state, no
 epoch), and a request changes its state whatever it was. They are patched away in this bench only;
-nothing in the product turns them off. Each turn runs both; prints the ratio of the times, and that of
+nothing in the product turns them off. Each turn runs both; prints the ratio of the times, and of
 our own processor time, which a busy machine disturbs less (PostgreSQL's is not in it).
 """
 
