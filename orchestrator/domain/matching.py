@@ -79,6 +79,10 @@ class Matcher:
             return Odd(rival, DISPLACED)
         return Odd(place, CONTRADICTED if succeeded else DISPLACED)
 
+    def any_in(self, file: int) -> bool:
+        """Whether a member's answer stands in `file`."""
+        return file in self._file
+
     def place(self, index: int) -> Place | None:
         """Return where the answer of member `index` stands; None if it has none."""
         file = self._file[index]

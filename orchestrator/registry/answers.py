@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from orchestrator.registry.bulk import insert_rows
+from orchestrator.registry.bulk import among, insert_rows
 from orchestrator.registry.tables import failures, quarantine, responses
 
 
@@ -80,6 +80,12 @@ def record_odd(db: Connection, rows: Sequence[OddRow]) -> None:
 def count_odd(db: Connection, batch_id: int) -> int:
     """Count the odd lines of a batch."""
     where = quarantine.c.batch_id == batch_id
+    return int(db.execute(select(func.count()).where(where)).scalar_one())
+
+
+def count_answered(db: Connection, ids: Sequence[int]) -> int:
+    """Count which of these requests have a response."""
+    where = among(db, responses.c.request_id, ids)
     return int(db.execute(select(func.count()).where(where)).scalar_one())
 
 

@@ -12,6 +12,8 @@ from orchestrator.registry.answers import FailureRow, ResponseRow
 from orchestrator.registry.requests import Member
 
 _BODY_CAP = 1 << 20
+_LAST_LINE = 2**31 - 1
+"""The highest number of a line that the registry holds: a provider may say any."""
 
 _SILENT_WORDS = {
     Cause.EXPIRED: "the batch expired before this request was answered",
@@ -87,7 +89,9 @@ class Judge:
     def refused(self, chunk: Chunk, member: Member, code: str, words: str, line: int) -> None:
         """Judge a member whose line the validation of its batch refused."""
         no = Answer(custom_id="", succeeded=False, error_code=code, error_message=words)
-        self._failed(chunk, member, Cause.REFUSED, no, "error", line)
+        # A refused line without a word for it is as wrong the next time, and spoils a whole batch.
+        cause = cause_of(no) if code else Cause.REFUSED
+        self._failed(chunk, member, cause, no, "error", min(line, _LAST_LINE))
 
     def spare(self, chunk: Chunk) -> None:
         """Pass over a member that nothing is said of: it waits for another batch."""

@@ -9,29 +9,28 @@ line, are given back in the last transaction only: until then they belong to thi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from orchestrator.domain.matching import Matcher, Odd, Place
+from orchestrator.domain.matching import Odd
 from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import seconds
-from orchestrator.domain.remote import Answer, OddLine, RemoteStatus
+from orchestrator.domain.remote import OddLine, RemoteStatus
 from orchestrator.domain.transitions import Parked, ResultsLost
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.engine.steps.judge import Chunk, Judge
+from orchestrator.engine.steps.reading import ODD_KINDS, SOURCES, Reading
 from orchestrator.engine.steps.recording import CHUNK, commit, finish
 from orchestrator.engine.steps.validation import read_failed_validation
-from orchestrator.provider.wire_lines import read_id, read_line
+from orchestrator.provider.wire_lines import read_line
 from orchestrator.registry import answers, requests
 from orchestrator.registry.answers import OddRow
 from orchestrator.registry.requests import Member
 
-SOURCES = ("output", "error")
+OUTPUT = 0
 _RAW_CAP = 64 * 1024
-_LINE_CAP = 256 << 20
 _ODD_AT_ONCE = 500
 
 
@@ -42,19 +41,82 @@ def reconcile(ctx: Context, batch: Batch, job: Job) -> Batch:
         return ctx.record(batch, ResultsLost())
     with ctx.registry.read() as db:
         members = requests.members(db, batch.id)
-    if batch.remote_status == RemoteStatus.FAILED:
+    if batch.remote_status == RemoteStatus.FAILED and not batch.output_bytes:
         return read_failed_validation(ctx, batch, job, members, paths[1])
     with ExitStack() as stack:
         files = [_open(stack, path) for path in paths]
-        matcher = _match(ctx, batch, members, files)
+        reading = Reading({member.custom_id: at for at, member in enumerate(members)}, files)
+        _set_aside(ctx, batch, reading)
+        if batch.remote_status == RemoteStatus.FAILED and not reading.answers_in(OUTPUT):
+            return read_failed_validation(ctx, batch, job, members, paths[1])
+        if _is_foreign(batch, reading):
+            return _refuse(ctx, batch, reading)
         judge = Judge(ctx, batch, job)
         while batch.cursor < len(members):
             if ctx.stopping():
                 return batch
-            batch = _record_chunk(ctx, batch, members, matcher, files, judge)
+            batch = _record_chunk(ctx, batch, members, reading, judge)
+    return _end(ctx, batch, job, _missing(ctx, members, reading), reading)
+
+
+def _missing(ctx: Context, members: Sequence[Member], reading: Reading) -> int:
+    """Count the members without a line; an earlier version of the files may have had theirs."""
+    places = reading.matcher.places(0, len(members))
+    ids = [members[index].id for index, place in places if place is None]
+    if not ids:
+        return 0
+    with ctx.registry.read() as db:
+        return len(ids) - answers.count_answered(db, ids)
+
+
+def _end(ctx: Context, batch: Batch, job: Job, missing: int, reading: Reading) -> Batch:
     if _must_hold(ctx, batch, job):
         return _hold(ctx, batch)
-    return finish(ctx, batch, missing=len(members) - matcher.matched)
+    odd_lines = _oddities(batch, missing, reading)
+    ended = finish(ctx, batch, missing=missing, odd_lines=odd_lines)
+    if odd_lines is not None:
+        ctx.tell(Told(kind="odd_lines", batch=ended, job=job, facts=odd_lines))
+    return ended
+
+
+def _is_foreign(batch: Batch, reading: Reading) -> bool:
+    """Whether no line of the output file is ours, though the provider has counted successes.
+
+    Asking all of them again would pay twice for what may lie in the right file.
+    """
+    if batch.output_sha256 is None or not batch.remote_completed or batch.parked_from is not None:
+        return False
+    return reading.matcher.matched < batch.requests and not reading.answers_in(OUTPUT)
+
+
+def _refuse(ctx: Context, batch: Batch, reading: Reading) -> Batch:
+    why = f"{batch.remote_completed:,} requests are completed, but none of the "
+    why += f"{reading.counts()['output_lines']:,} lines of the output file answers one of ours"
+    parked = Parked(parked_from=BatchState.COLLECTED, reason=why, code="ORC5203")
+    return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))
+
+
+def _oddities(batch: Batch, missing: int, reading: Reading) -> dict[str, int] | None:
+    """Return the exact counts of files that do not hold what was to be expected; else None."""
+    counts = reading.counts()
+    found = {"succeeded": batch.succeeded, "failed": batch.failed - missing, "missing": missing}
+    told: dict[str, int] = {}
+    if batch.remote_total:
+        told["told_succeeded"] = batch.remote_completed or 0
+        told["told_failed"] = batch.remote_failed or 0
+    if not any(counts[kind] for kind in ODD_KINDS) and not _contradicted(batch, told, found):
+        return None
+    return {**counts, **found, **told}
+
+
+def _contradicted(batch: Batch, told: Mapping[str, int], found: Mapping[str, int]) -> bool:
+    """Whether the provider's counts say something else than its files."""
+    if not told:
+        return False
+    if batch.remote_status != RemoteStatus.COMPLETED:
+        # What did not run may be counted as failed, or not at all.
+        return told["told_succeeded"] > found["succeeded"]
+    return any(told[f"told_{word}"] != found[word] for word in ("succeeded", "failed"))
 
 
 def _intact(ctx: Context, batch: Batch, paths: Sequence[Path]) -> bool:
@@ -73,75 +135,25 @@ def _open(stack: ExitStack, path: Path) -> IO[bytes] | None:
         return None
 
 
-def _match(
-    ctx: Context, batch: Batch, members: Sequence[Member], files: Sequence[IO[bytes] | None]
-) -> Matcher:
+def _set_aside(ctx: Context, batch: Batch, reading: Reading) -> None:
     """First pass: find each member's line; put what is odd into quarantine."""
-    matcher = Matcher({member.custom_id: index for index, member in enumerate(members)})
     odd: list[OddRow] = []
-    for number, file in enumerate(files):
-        if file is None:
-            continue
-        for place, raw in _lines(number, file):
-            found = _odd_one(matcher, place, raw, files)
-            if found is not None:
-                odd.append(_odd_row(ctx, batch, found, files))
-            if len(odd) >= _ODD_AT_ONCE:
-                _quarantine(ctx, odd)
-                odd = []
+    for found in reading.odd_lines():
+        odd.append(_odd_row(ctx, batch, found, reading))
+        if len(odd) >= _ODD_AT_ONCE:
+            _quarantine(ctx, odd)
+            odd = []
     _quarantine(ctx, odd)
-    return matcher
 
 
-def _lines(number: int, file: IO[bytes]) -> Iterator[tuple[Place, bytes]]:
-    """Yield the lines that are not blank, with their places; an endless line is cut at a cap."""
-    offset = 0
-    for count, raw in enumerate(iter(lambda: file.readline(_LINE_CAP), b""), start=1):
-        if not raw.isspace():
-            yield Place(number, count, offset, len(raw)), raw
-        offset += len(raw)
-
-
-def _odd_one(
-    matcher: Matcher, place: Place, raw: bytes, files: Sequence[IO[bytes] | None]
-) -> Odd | None:
-    custom_id = read_id(raw)
-    if custom_id is None:
-        answer = read_line(raw)
-        if isinstance(answer, OddLine):
-            return Odd(place, answer.reason)
-        custom_id = answer.custom_id
-    found = matcher.offer(custom_id, place)
-    if not isinstance(found, Place):
-        return found
-    before = _at(files, found)
-    now, then = _succeeded(raw), _succeeded(before)
-    return matcher.settle(
-        custom_id, place, found, same=before == raw, wins=now and not then, succeeded=now
-    )
-
-
-def _succeeded(raw: bytes) -> bool:
-    answer = read_line(raw)
-    return isinstance(answer, Answer) and answer.succeeded
-
-
-def _at(files: Sequence[IO[bytes] | None], place: Place, cap: int | None = None) -> bytes:
-    """Read a line where it stands, past the file's own buffer and position."""
-    file = files[place.file]
-    assert file is not None  # noqa: S101 - a place is in a file that was read
-    size = min(place.length, cap) if cap else place.length
-    return os.pread(file.fileno(), size, place.offset)
-
-
-def _odd_row(ctx: Context, batch: Batch, odd: Odd, files: Sequence[IO[bytes] | None]) -> OddRow:
+def _odd_row(ctx: Context, batch: Batch, odd: Odd, reading: Reading) -> OddRow:
     place = odd.place
     return OddRow(
         batch_id=batch.id,
         source=SOURCES[place.file],
         line=place.line,
         reason=odd.reason,
-        raw=_at(files, place, _RAW_CAP),
+        raw=reading.line(place, _RAW_CAP),
         length=place.length,
         recorded_at=ctx.now(),
     )
@@ -156,20 +168,19 @@ def _record_chunk(
     ctx: Context,
     batch: Batch,
     members: Sequence[Member],
-    matcher: Matcher,
-    files: Sequence[IO[bytes] | None],
+    reading: Reading,
     judge: Judge,
 ) -> Batch:
     """Second pass, one chunk: judge the next members' answers and record them, once."""
     chunk = Chunk()
     odd: list[OddRow] = []
-    for index, place in matcher.places(batch.cursor, CHUNK):
+    for index, place in reading.matcher.places(batch.cursor, CHUNK):
         member = members[index]
-        answer = read_line(_at(files, place)) if place else None
+        answer = read_line(reading.line(place)) if place else None
         if place is None or answer is None:
             judge.silence(chunk, member)
         elif isinstance(answer, OddLine):
-            odd.append(_odd_row(ctx, batch, Odd(place, answer.reason), files))
+            odd.append(_odd_row(ctx, batch, Odd(place, answer.reason), reading))
             judge.silence(chunk, member)
         else:
             judge.answer(chunk, member, answer, SOURCES[place.file], place.line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
@@ -11,7 +12,7 @@ from orchestrator.domain.pacing import seconds
 from orchestrator.domain.transitions import Reconciled
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.judge import Chunk
-from orchestrator.registry import answers, batches, jobs, requests
+from orchestrator.registry import answers, batches, events, jobs, requests
 
 CHUNK = 5_000
 """Members a transaction: large enough for bulk speed, small enough that a stop is prompt."""
@@ -45,14 +46,30 @@ def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
     return ctx.registry.write(work)
 
 
-def finish(ctx: Context, batch: Batch, *, missing: int) -> Batch:
-    """Give back the members that have no final word, and end the batch, in one transaction."""
+def finish(
+    ctx: Context, batch: Batch, *, missing: int, odd_lines: Mapping[str, int] | None = None
+) -> Batch:
+    """Give back the members that have no final word, and end the batch, in one transaction.
+
+    `odd_lines`: counts of files that did not hold what was to be expected, for an event.
+    """
     now = ctx.now()
 
     def work(db: Connection) -> Batch:
         moved = batches.move(
             db, batch, Reconciled(missing=missing), now=now, due_at=now, actor=ctx.actor
         )
+        if odd_lines is not None:
+            events.record(
+                db,
+                "odd_lines",
+                at=now,
+                actor=ctx.actor,
+                job_id=batch.job_id,
+                batch_id=batch.id,
+                provider=batch.provider,
+                data=odd_lines,
+            )
         given_back = requests.give_back(db, batch.id)
         jobs.count(db, batch.job_id, in_flight=-given_back, waiting=given_back)
         odd = answers.count_odd(db, batch.id)

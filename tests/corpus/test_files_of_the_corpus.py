@@ -1,0 +1,153 @@
+"""Whole result files: each fixture of `files.toml` through download and reconcile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from support.corpus import BODY, OTHER_BODY, Fixture, failure, fixtures, joined, success
+from support.databases import Databases
+from support.forging import Forge
+from support.world import World
+
+from orchestrator.domain.model import Batch
+from orchestrator.engine.steps import reading, reconcile
+from orchestrator.registry.session import Registry
+
+FILES = fixtures("files")
+SIZE = 4
+WORDS = {"pending": "again", "assigned": "held"}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def forge(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Forge]:
+    registry = Registry(databases.fresh(request.param), sync=False)
+    world = World(registry, tmp_path_factory.mktemp("forge"))
+    yield Forge(world, count=len(FILES), size=SIZE)
+    registry.close()
+
+
+def said(body: str, custom_id: str) -> str:
+    """Return a body whose text names the request that it answers."""
+    return body.replace('"content":"', f'"content":"of {custom_id}: ')
+
+
+def line(spec: str, members: Sequence[str]) -> str:
+    """Return the line that a short form stands for."""
+    for index, member in enumerate(members):
+        spec = spec.replace(f"@{index}", member)
+    word, _, custom_id = spec.partition(" ")
+    match word:
+        case "ok":
+            return success(custom_id, said(BODY, custom_id))
+        case "also":
+            return success(custom_id, said(OTHER_BODY, custom_id))
+        case "no":
+            return failure(custom_id, 400, "invalid_request_error")
+        case "busy":
+            return failure(custom_id, 429, "rate_limit_reached_error")
+        case "gone":
+            return (
+                f'{{"custom_id":"{custom_id}","response":null,"error":{{"code":"batch_expired"}}}}'
+            )
+    return spec.replace("<BODY>", BODY)
+
+
+def content(spec: Any, members: Sequence[str]) -> bytes | int:
+    """Return the bytes of a file, or the status of an answer without one."""
+    if isinstance(spec, str):
+        return line(spec, members).encode() if "@" in spec else spec.encode()
+    if isinstance(spec, list):
+        spec = {"lines": spec}
+    if "http" in spec:
+        return int(spec["http"])
+    if "parts" in spec:
+        return b"".join(part_of(part, members) for part in spec["parts"])
+    eol = spec.get("eol", "\n")
+    text = eol.join(line(each, members) for each in spec["lines"]) + spec.get("end", eol)
+    return (b"\xef\xbb\xbf" if spec.get("bom") else b"") + text.encode()
+
+
+def part_of(part: Any, members: Sequence[str]) -> bytes:
+    if isinstance(part, Mapping) and "line" in part:
+        return f"{line(part['line'], members)}\n".encode()
+    if isinstance(part, str):
+        return line(part, members).encode()
+    return joined([part])
+
+
+def versions(fixture: Fixture, kind: str, members: Sequence[str]) -> list[bytes | int] | None:
+    if f"{kind}s" in fixture.raw:
+        return [content(spec, members) for spec in fixture[f"{kind}s"]]
+    return [content(fixture[kind], members)] if kind in fixture.raw else None
+
+
+def play(forge: Forge, fixture: Fixture, patch: pytest.MonkeyPatch) -> tuple[Batch, list[str]]:
+    """Let a batch end as the fixture says, and do everything that follows by itself."""
+    batch, members = forge.live()
+    if "cap" in fixture.raw:
+        patch.setattr(reading, "LINE_CAP", fixture["cap"])
+    if "chunk" in fixture.raw:
+        patch.setattr(reconcile, "CHUNK", fixture["chunk"])
+    batch = forge.end(
+        batch,
+        status=fixture.get("status", "completed"),
+        counts=fixture.get("counts"),
+        output=versions(fixture, "output", members),
+        error=versions(fixture, "error", members),
+        appears=fixture.get("appears", False),
+    )
+    if fixture.get("stops"):
+        forge.stop_after_one_chunk(batch)
+    return forge.settle(batch, loses=fixture.get("loses", fixture.get("stops", False))), members
+
+
+def assert_every_line_is_accounted_for(counts: Mapping[str, int]) -> None:
+    kinds = ("blank", "answers", "repeated", "unreadable", "unknown_ids", "conflicting")
+    assert counts["output_lines"] + counts["error_lines"] == sum(counts[kind] for kind in kinds)
+
+
+@pytest.mark.fault(
+    "P08", "P09", "P10", "P11", "P12", "D01", "D02", "D03", "D04", "D05", "D07",
+    "R01", "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R11",
+)  # fmt: skip
+@pytest.mark.parametrize("fixture", FILES, ids=lambda fixture: fixture.name)
+def test_a_result_file_ends_as_its_fixture_says_and_each_line_is_accounted_for(
+    forge: Forge, fixture: Fixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, members = play(forge, fixture, monkeypatch)
+    assert batch.state == fixture["verdict"], batch.reason
+    if "code" in fixture.raw:
+        assert batch.code == fixture["code"]
+    odd = forge.odd(batch)
+    found = Counter({WORDS.get(word, word): n for word, n in forge.states(members).items()})
+    found.update(odd=len(odd), missing=batch.missing)
+    assert dict(+found) == fixture["is"], odd
+    recorded = forge.answers(members)
+    for custom_id, body in recorded.items():
+        assert f"of {custom_id}:" in body or f"yes {custom_id}" in body, "an answer of another"
+    for index in fixture.get("first", []):
+        assert '"another"' not in recorded[members[int(index[1:])]], "the first success stays"
+    told = forge.told(batch, "odd_lines")
+    assert len(told) == ("event" in fixture.raw), told
+    for event in told:
+        assert {name: event.get(name) for name in fixture["event"]} == fixture["event"], event
+        assert_every_line_is_accounted_for(event)
+        assert event["missing"] == batch.missing
+        if not fixture.get("stops"):
+            assert event["unreadable"] + event["unknown_ids"] + event["conflicting"] == len(odd)
+
+
+def test_the_books_of_the_job_add_up_after_all_of_them(forge: Forge) -> None:
+    books = forge.world.job().books
+    assert books.balanced
+    assert books.records == SIZE * len(FILES)
+    counted = forge.all_states()
+    assert books.succeeded == counted["succeeded"]
+    assert books.failed == counted["failed"]
+    assert books.in_flight == counted["assigned"]
+    assert books.waiting == counted["pending"]
