@@ -17,7 +17,7 @@ from orchestrator import api
 from orchestrator.app import App
 from orchestrator.domain.model import BatchState, JobState
 from orchestrator.domain.spec import JobSpec, Policy
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.engine.tick import tick
 from orchestrator.failpoints import watched
 from orchestrator.registry import batches, jobs
@@ -32,7 +32,13 @@ _RESTS = frozenset({BatchState.CLOSED, BatchState.PARKED})
 def live(order: Order) -> int:
     """Do what `order` says, and return the exit status."""
     folder = Path(order.folder)
-    with App(load(environ={}, cwd=folder)) as app, watched(_hook(order)):
+    trace = os.open(folder / order.traces, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def tell(told: Told) -> None:
+        os.write(trace, f"told {told.kind}\n".encode())
+
+    configuration = load(environ={}, cwd=folder)
+    with App(configuration, tell=tell) as app, watched(_hook(order, trace)):
         app.pace = order.pace
         api.submit(app.context(), _spec(folder), actor="test")
         while not _is_over(app):
@@ -75,10 +81,8 @@ def _spec(folder: Path) -> JobSpec:
     )
 
 
-def _hook(order: Order) -> Callable[[str, object], None]:
+def _hook(order: Order, trace: int) -> Callable[[str, object], None]:
     """Return what happens at each boundary of the thread that works; the lease's has none."""
-    path = Path(order.folder, order.traces)
-    trace = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     working = threading.get_ident()
     passed: Counter[str] = Counter()
 
@@ -97,10 +101,12 @@ def _hook(order: Order) -> Callable[[str, object], None]:
 
 
 def label_of(name: str, about: object) -> str:
-    """Return a boundary's name and what it is about, in one word without anything random."""
+    """Return a boundary's name and what it is about: an event, a function, a call, a file."""
     if isinstance(about, Path):
-        what = about.name.lstrip(".").partition("-")[0]
-    else:
-        inner = getattr(about, "func", about)
-        what = getattr(inner, "__qualname__", None) or str(inner)
-    return f"{name} {what}"
+        return f"{name} {about.name.lstrip('.').partition('-')[0]}"
+    code = getattr(about, "__code__", None)
+    if code is not None and "event" in code.co_freevars:
+        cell = about.__closure__[code.co_freevars.index("event")]  # type: ignore[attr-defined]
+        return f"{name} {type(cell.cell_contents).__name__}"
+    inner = getattr(about, "func", about)
+    return f"{name} {getattr(inner, '__qualname__', None) or inner}"

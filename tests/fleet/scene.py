@@ -61,17 +61,27 @@ class Scene:
 
     def trace(self, name: str = "trace") -> list[str]:
         """Return the boundaries that a child passed, the one it died at last."""
+        return [line for line in self._lines(name) if not line.startswith("told ")]
+
+    def told(self, name: str = "trace") -> list[str]:
+        """Return the kinds of what a child told."""
+        return [line[5:] for line in self._lines(name) if line.startswith("told ")]
+
+    def _lines(self, name: str) -> list[str]:
         return (self.folder / name).read_text().splitlines()
 
-    def assert_nothing_lost_and_nothing_twice(self) -> None:
-        """Hold the sandbox's books against the registry's, and the outcomes against the source."""
+    def assert_nothing_lost_and_nothing_twice(self, *, spool: str = "spool") -> None:
+        """Hold the sandbox's books against the registry's, and the outcomes against the source.
+
+        `spool`: the folder in which no file may be left.
+        """
         registry = Registry(self.url, sync=False)
         try:
-            self._assert(registry)
+            self._assert(registry, self.folder / spool)
         finally:
             registry.close()
 
-    def _assert(self, registry: Registry) -> None:
+    def _assert(self, registry: Registry, spool: Path) -> None:
         with registry.read() as db:
             job = jobs.find(db, NAME)
             instance = instance_id(db, datetime.now(UTC))
@@ -84,7 +94,7 @@ class Scene:
             sandbox=self.sandbox,
             pace=self.pace,
             clock=SimpleNamespace(now=lambda: datetime.fromtimestamp(self.sandbox._clock(), UTC)),
-            context=SimpleNamespace(spool=Spool(self.folder / "spool" / instance, owner="test")),
+            context=SimpleNamespace(spool=Spool(spool / instance, owner="test")),
         )
         assert_the_books_agree(world)  # type: ignore[arg-type]  # as much of a world as it reads
         assert self.sandbox.books().billed_twice() == {}

@@ -36,6 +36,8 @@ def create(ctx: Context, batch: Batch, job: Job) -> Batch:
         return take_in_forgotten(ctx, provider, found, batch)
     ctx.may_go_on()
     batch = ctx.record(batch, CreateBegan(create_began_at=ctx.now()))
+    # A process that slept in between may have been taken over: what it sends could only be refused.
+    ctx.may_go_on()
     try:
         remote = provider.create(
             input_file_id,
