@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from fleet.child import DONE
@@ -15,8 +17,8 @@ from fleet.scene import scene
 from support.databases import Databases
 
 DIALECTS = ("sqlite", "postgresql")
-CASES, ALL_CASES = 12, 104
-"""Deaths on each database: by default, and with --thorough."""
+SLICES, A_SLICE = 8, 13
+"""Deaths on each database: one slice by default, all of them with --thorough."""
 
 POLLING = ("claim", "take", "prepare", "_next_at", "list_batches")
 """Done as often as a run takes long: to die at the first of these is to die at each."""
@@ -25,10 +27,9 @@ Discover = Callable[[str], list[str]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "case" in metafunc.fixturenames:
-        thorough = metafunc.config.getoption("--thorough")
-        metafunc.parametrize("cases", [ALL_CASES if thorough else CASES], ids=[""])
-        metafunc.parametrize("case", range(ALL_CASES if thorough else CASES))
+    if "part" in metafunc.fixturenames:
+        slices = SLICES if metafunc.config.getoption("--thorough") else 1
+        metafunc.parametrize(("part", "slices"), [(n, slices) for n in range(slices)])
         metafunc.parametrize("dialect", DIALECTS)
 
 
@@ -69,21 +70,47 @@ def deaths(boundaries: list[str], count: int) -> list[tuple[str, int]]:
 
 @pytest.mark.fault("B01", "B03", "B04", "B05", "C02", "C03", "U02", "R01", "D06", "A01", "T04")
 def test_a_process_killed_at_any_boundary_loses_nothing_and_pays_nothing_twice(
-    nursery: Nursery,
+    nurseries: list[Nursery],
     databases: Databases,
     discover: Discover,
     tmp_path: Path,
     dialect: str,
-    case: int,
-    cases: int,
+    part: int,
+    slices: int,
 ) -> None:
-    label, nth = deaths(discover(dialect), cases)[case]
-    with scene(tmp_path, databases.fresh(dialect)) as found:
+    places = deaths(discover(dialect), slices * A_SLICE)[part::slices]
+    urls = [databases.fresh(dialect) for _ in places]
+    free: SimpleQueue[Nursery] = SimpleQueue()
+    for nursery in nurseries:
+        free.put(nursery)
+
+    def murder(number: int) -> str:
+        nursery = free.get()
+        try:
+            die_and_go_on(nursery, tmp_path / str(number), urls[number], places[number], number)
+        except AssertionError as failed:
+            return f"{places[number]}: {failed}"
+        finally:
+            free.put(nursery)
+        return ""
+
+    with ThreadPoolExecutor(len(nurseries)) as pool:
+        found = list(pool.map(murder, range(len(places))))
+    assert len(found) == A_SLICE
+    assert [line for line in found if line] == []
+
+
+def die_and_go_on(
+    nursery: Nursery, folder: Path, url: str, place: tuple[str, int], number: int
+) -> None:
+    """Have one process die at `place`, a few in recovery too, and the next one go on to the end."""
+    label, nth = place
+    with scene(folder, url) as found:
         assert nursery.run(found.order(die_at=label, nth=nth)) == -signal.SIGKILL
         assert found.trace()[-1] == label
-        if case % 4 == 3:
+        if number % 4 == 3:
             # Recovery is no safer a place to die in. Most of the work is done by then, or none.
-            recovering = found.order(die_at="registry.committed Context.record.<locals>.work")
+            recovering = found.order(die_at="registry.committed Collected", traces="recovery")
             assert nursery.run(recovering) in {-signal.SIGKILL, DONE}
         assert nursery.run(found.order(traces="end")) == DONE
         found.assert_nothing_lost_and_nothing_twice()
@@ -92,20 +119,29 @@ def test_a_process_killed_at_any_boundary_loses_nothing_and_pays_nothing_twice(
 def test_the_deaths_cover_every_kind_of_boundary(discover: Discover) -> None:
     for dialect in DIALECTS:
         boundaries = discover(dialect)
-        chosen = deaths(boundaries, ALL_CASES)
-        assert len(set(chosen)) == ALL_CASES
-        died_at = {label for label, _ in chosen}
-        assert died_at == set(boundaries)
-        assert {name.split()[0] for name in died_at} >= {
-            "registry.commit",
-            "registry.committed",
-            "call.send",
-            "call.answered",
-            "spool.open",
-            "spool.rename",
-            "spool.done",
-            "spool.drop",
-            "download.open",
-            "download.rename",
-            "download.done",
-        }
+        chosen = deaths(boundaries, SLICES * A_SLICE)
+        assert len(set(chosen)) == SLICES * A_SLICE
+        assert {label for label, _ in chosen} == set(boundaries)
+        assert {label.split()[0] for label in boundaries} >= BOUNDARIES
+
+
+BOUNDARIES = {
+    "registry.commit",
+    "registry.committed",
+    "call.send",
+    "call.answered",
+    "spool.open",
+    "spool.write",
+    "spool.sync",
+    "spool.rename",
+    "spool.sync_directory",
+    "spool.done",
+    "spool.drop",
+    "spool.dropped",
+    "download.open",
+    "download.write",
+    "download.sync",
+    "download.rename",
+    "download.sync_directory",
+    "download.done",
+}
