@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "corpus"
-GROUPS = ("calls", "lines", "files")
+GROUPS = ("calls", "lines", "files", "validation")
 
 BODY = (
     '{"id":"c1","object":"chat.completion","created":1756700000,"model":"kimi-k2.6",'

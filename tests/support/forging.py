@@ -213,6 +213,13 @@ class Forge:
             found = events.page(db, batch_id=batch.id, limit=1000)
         return [json.loads(event.data) for event in found if event.kind == kind]
 
+    def reasons_of_halves(self, batch: Batch) -> list[str]:
+        """Return why the halves of a batch were planned."""
+        with self.world.registry.read() as db:
+            found = events.page(db, job_id=batch.job_id, newest=True, limit=4)
+        told = [json.loads(event.data) for event in found if event.kind == "planned"]
+        return [data["reason"] for data in told if data.get("half_of") == batch.label]
+
 
 def batches_of(world: World) -> list[Batch]:
     """Return all batches of the world's job, however many."""
