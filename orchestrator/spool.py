@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from orchestrator.failpoints import hit
 from orchestrator.private import private_directory
 
 _CHUNK = 1 << 20
+_OF_A_BATCH = re.compile(r"(?:input|output|error)-(\d+)\.jsonl")
 
 
 RESERVE = 64_000_000
@@ -95,6 +98,18 @@ class Spool:
                 next="free some space: work resumes by itself",
             )
 
+    def batch_files(self) -> dict[int, list[Path]]:
+        """Return the finished files of batches that lie here, by batch. Raises SpoolError."""
+        found: dict[int, list[Path]] = {}
+        try:
+            for path in self.directory.glob("*-*.jsonl"):
+                named = _OF_A_BATCH.fullmatch(path.name)
+                if named:
+                    found.setdefault(int(named[1]), []).append(path)
+        except OSError as exc:
+            raise _sorted(exc, self.directory) from exc
+        return found
+
     def input_path(self, batch_id: int) -> Path:
         """Return where the input file of a batch lies."""
         return self.directory / f"input-{batch_id}.jsonl"
@@ -135,12 +150,32 @@ class Spool:
 
     def holds(self, path: Path, sha256: str | None, size: int | None) -> bool:
         """Whether `path` is the very file a row names, judged by size and hash."""
+        file = self.open(path, sha256, size)
+        if file is not None:
+            file.close()
+        return file is not None
+
+    def open(self, path: Path, sha256: str | None, size: int | None) -> IO[bytes] | None:
+        """Open the very file a row names, judged by size and hash; None if it is not there."""
         try:
-            if path.stat().st_size != size:
-                return False
-            return digest(path).sha256 == sha256
+            file = io.BufferedReader(io.FileIO(path), _CHUNK)
         except FileNotFoundError:
-            return False
+            return None
+        right = os.fstat(file.fileno()).st_size == size
+        if not right or hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            file.close()
+            return None
+        file.seek(0)
+        return file
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[IO[bytes]]:
+        """Read a spool file. Raises SpoolError when it is not there any more, or can't be read."""
+        try:
+            with path.open("rb", buffering=_CHUNK) as file:
+                yield file
+        except OSError as exc:
+            raise _sorted(exc, path) from exc
 
     def drop(self, *paths: Path) -> None:
         """Remove spool files; one that is gone already is fine."""

@@ -38,3 +38,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("provider", "remote_id", name=op.f("pk_strays")),
     )
     op.create_index("ix_strays_job_name", "strays", ["job_name", "verdict"])
+    op.create_index("ix_workers_lease_until", "workers", ["lease_until"])

@@ -271,7 +271,15 @@ def _register(
 
 
 def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Connection], None]:
+    whole = done + len(chunk)
+    tried = False
+
     def work(db: Connection) -> None:
+        nonlocal tried
+        # Run again after a commit that nobody acknowledged, it may find that one done.
+        if tried and jobs.lock(db, job_id).books.records == whole:
+            return
+        tried = True
         jobs.grow(db, job_id, at=done, count=len(chunk))
         requests.register(db, job_id, chunk)
 
@@ -280,6 +288,8 @@ def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Con
 
 def _complete(ctx: Context, db: Connection, job_id: int, actor: str) -> Job:
     job = jobs.lock(db, job_id)
+    if job.state is not JobState.REGISTERING:
+        return job  # this very commit went through before, without an acknowledgement
     return jobs.move(db, job, Registered(), now=ctx.now(), actor=actor)
 
 

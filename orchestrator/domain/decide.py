@@ -121,9 +121,6 @@ def _find_the_create(
     if batch.state is S.CREATING or batch.unknown_since is None or batch.looks == 0:
         return Step.ADOPT
     if batch.revoked_at is not None:
-        look_at = batch.revoked_at + seconds(pace.revoke_seconds)
-        if batch.looks < 2 or now < look_at:
-            return Step.ADOPT
         return Step.RENEW if batch.renewals < pace.renewals_max else Step.GIVE_UP
     settled_at = batch.unknown_since + seconds(pace.settle_seconds)
     if now < settled_at or batch.looks < pace.settle_looks:
@@ -137,6 +134,15 @@ def _keep(batch: Batch, now: datetime, pace: Pace) -> Step | Wait:
     if now >= until:
         return Step.CLEAN_UP
     return Wait(min(until, now + seconds(pace.cap)), "its files are kept at the provider a while")
+
+
+def look_counts(batch: Batch, began: datetime, pace: Pace) -> bool:
+    """Whether an empty look that began at `began` says anything.
+
+    A create that was applied the moment before its file was deleted shows only when the list has
+    caught up: the look that allows another create begins a settle time after the deletion.
+    """
+    return batch.revoked_at is None or began >= batch.revoked_at + seconds(pace.settle_seconds)
 
 
 def look_again_at(batch: Batch, now: datetime, pace: Pace) -> datetime:

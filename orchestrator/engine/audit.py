@@ -68,6 +68,7 @@ def audit(
     # Left-over files cost no money: a server that can't list them is no reason to send nothing.
     with contextlib.suppress(UnavailableError, RejectedError):
         _remove_orphans(ctx, provider, listed)
+    _sweep_spool(ctx)
     now = ctx.now()
 
     def work(db: Connection) -> None:
@@ -80,12 +81,23 @@ def audit(
 
 def examine_all(ctx: Context, provider: Provider, listed: Sequence[RemoteBatch]) -> None:
     """Hold the listed batches that are ours against their rows."""
-    ours = [remote for remote in listed if remote.metadata.get("orc_instance") == ctx.instance]
+    told = listed if provider.profile.quirks.metadata_in_list else _in_full(ctx, provider, listed)
+    ours = [remote for remote in told if remote.metadata.get("orc_instance") == ctx.instance]
     for remote, row in _with_rows(ctx, provider, ours):
         try:
             _settle(ctx, provider, remote, row)
         except ClaimLost:
             continue  # somebody moves the batch right now: the next audit sees it anew
+
+
+def _in_full(ctx: Context, provider: Provider, listed: Sequence[RemoteBatch]) -> list[RemoteBatch]:
+    """Ask for each batch that no row follows: the list does not say whose it is."""
+    ids = [remote.id for remote in listed]
+    with ctx.registry.read() as db:
+        rows = batches.known(db, provider.name, remote_ids=ids, tokens=[])
+        kept = strays.known(db, provider.name, ids)
+    followed = {row.remote_id for row in rows} | kept.keys()
+    return [provider.batch(remote_id) for remote_id in ids if remote_id not in followed]
 
 
 def _with_rows(
@@ -195,3 +207,13 @@ def _remove_orphans(ctx: Context, provider: Provider, listed: Sequence[RemoteBat
         if token not in needed and file_id not in in_use:
             provider.delete_file(file_id)
             ctx.tell(Told(kind="orphan_removed", provider=provider.name, facts={"file": file_id}))
+
+
+def _sweep_spool(ctx: Context) -> None:
+    """Drop files of closed batches: another worker closed them, and could not reach this disk."""
+    here = ctx.spool.batch_files()
+    with ctx.registry.read() as db:
+        kept = batches.unclosed(db, list(here))
+    for batch_id, paths in here.items():
+        if batch_id not in kept:
+            ctx.spool.drop(*paths)

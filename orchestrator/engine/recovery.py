@@ -30,7 +30,7 @@ from orchestrator.engine.extras import stray_of
 from orchestrator.engine.steps.follow import facts_of
 from orchestrator.engine.steps.withdraw import take_back
 from orchestrator.provider.port import Provider
-from orchestrator.provider.wire_lines import read_id
+from orchestrator.provider.wire_lines import name_of
 from orchestrator.registry import accounts, batches, events, jobs, requests, strays
 from orchestrator.registry.requests import Place
 
@@ -116,17 +116,19 @@ def _extra(ctx: Context, provider: Provider, remote: RemoteBatch) -> Stray:
 
 
 def _custom_ids(ctx: Context, provider: Provider, remote: RemoteBatch) -> list[str] | None:
-    """Return whose requests a remote batch holds, by its input file, else by its results."""
-    try:
-        if remote.input_file_id:
-            return _ids_in(ctx, provider, [remote.input_file_id])
-    except GoneError:
-        pass  # a batch keeps its own copy: only we can't read it any more
+    """Return whose requests a remote batch holds, by its input file, else by its results.
+
+    None when neither can be read: a batch keeps a copy of its own of an input that was deleted.
+    """
     results = [file_id for file_id in (remote.output_file_id, remote.error_file_id) if file_id]
-    try:
-        return _ids_in(ctx, provider, results) if results else None
-    except GoneError:
-        return None
+    for file_ids in ([remote.input_file_id] if remote.input_file_id else [], results):
+        try:
+            found = _ids_in(ctx, provider, file_ids)
+        except GoneError:
+            continue
+        if found:
+            return found
+    return None
 
 
 def _ids_in(ctx: Context, provider: Provider, file_ids: Sequence[str]) -> list[str]:
@@ -137,7 +139,7 @@ def _ids_in(ctx: Context, provider: Provider, file_ids: Sequence[str]) -> list[s
         provider.download(file_id, path, max_bytes=ctx.max_download_bytes)
         try:
             with path.open("rb", buffering=1 << 20) as file:
-                ids = (read_id(line) for line in iter(lambda: file.readline(_LINE_CAP), b""))
+                ids = (name_of(line) for line in iter(lambda: file.readline(_LINE_CAP), b""))
                 found.update((custom_id, None) for custom_id in ids if custom_id is not None)
         finally:
             ctx.spool.drop(path)

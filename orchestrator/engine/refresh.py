@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
-
-from orchestrator.domain.errors import ClaimLost, ProviderError
+from orchestrator.domain.errors import (
+    ClaimLost,
+    OrchestratorError,
+    ProviderError,
+    RegistryError,
+)
 from orchestrator.domain.model import Account, Batch
 from orchestrator.domain.pacing import next_look, seconds
 from orchestrator.domain.remote import RemoteBatch
@@ -43,7 +46,9 @@ def refresh(ctx: Context, account: Account) -> int:
         listed, seen = _look(ctx, provider, [b for b in live if _is_its(provider, b)], horizon)
         if auditing:
             audit(ctx, account, provider, listed)
-    except ProviderError as error:
+    except RegistryError:
+        raise
+    except OrchestratorError as error:  # a profile that can't be read stops its own account only
         _put_off(ctx, account, error)
         return 0
     opened(ctx, account)
@@ -136,17 +141,14 @@ def _next_at(
     )
 
 
-def _put_off(ctx: Context, account: Account, error: ProviderError) -> None:
+def _put_off(ctx: Context, account: Account, error: OrchestratorError) -> None:
     """Keep every state: a failure to ask is no failure of the work."""
     tries = account.strikes + 1
-    until = retry_at(ctx, error, tries)
+    until, reason = ctx.now() + ctx.back_off(tries), error.message
+    if isinstance(error, ProviderError):
+        until, reason = retry_at(ctx, error, tries), reason_of(error)
+        note_refusal(ctx, account.provider, error, until)
     ctx.audits.put_off(account.provider, until)
-    note_refusal(ctx, account.provider, error, until)
-
-    def work(db: Connection) -> None:
-        accounts.change(
-            db, account.provider, refresh_due_at=until, strikes=tries, reason=reason_of(error)
-        )
-
-    ctx.registry.write(work)
+    values = {"refresh_due_at": until, "strikes": tries, "reason": reason}
+    ctx.registry.write(lambda db: accounts.change(db, account.provider, **values))
     ctx.tell(Told(kind="poll_failed", provider=account.provider, error=error))

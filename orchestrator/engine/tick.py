@@ -157,7 +157,7 @@ def next_useful(ctx: Context) -> datetime | None:
     """Return when the next tick finds something to do; None when nothing is open."""
     with ctx.registry.read() as db:
         times = [jobs.next_due(db), batches.next_due(db, worker=ctx.worker, now=ctx.now())]
-        if any(batches.live(db, name) for name in ctx.providers.names()):
+        if any(batches.has_live(db, name) for name in ctx.providers.names()):
             times.append(accounts.next_refresh(db, ctx.providers.names()))
     return min((time for time in times if time is not None), default=None)
 

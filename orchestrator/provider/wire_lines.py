@@ -139,6 +139,21 @@ def read_id(raw: bytes) -> str | None:
     return head.custom_id if usual else None
 
 
+class _Named(msgspec.Struct, gc=False):
+    custom_id: str
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+def name_of(raw: bytes) -> str | None:
+    """Return the custom_id of a line of an input or result file; None where it shows none."""
+    try:
+        return _NAMED.decode(raw).custom_id or None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _bears_two_ids(raw: bytes) -> bool:
     """Whether the line itself, not something inside it, says twice whose it is, and not the same.
 

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, literal_column, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Batch, BatchState
-from orchestrator.domain.transitions import FINAL, SETTLED, Event, after
+from orchestrator.domain.transitions import SETTLED, Event, after
 from orchestrator.registry import events
 from orchestrator.registry.bulk import among
 from orchestrator.registry.tables import batches, workers
 from orchestrator.registry.workers import lease_time
 
 _COLUMNS = [column for column in batches.c if column.name != "owner"]
+
+OPEN = batches.c.state != literal_column("'closed'")
+"""The very words of the partial indexes: SQLite proves nothing of a bound parameter, and would
+read every batch there ever was."""
 
 _ENDED = tuple(SETTLED | {BatchState.PARKED})
 
@@ -95,10 +99,16 @@ def live(db: Connection, provider: str) -> list[Batch]:
     """Return the batches that the provider works on, oldest first."""
     query = (
         select(*_COLUMNS)
-        .where(batches.c.provider == provider, batches.c.state == BatchState.LIVE)
+        .where(batches.c.provider == provider, OPEN, batches.c.state == BatchState.LIVE)
         .order_by(batches.c.id)
     )
     return [_read(row) for row in db.execute(query).mappings()]
+
+
+def has_live(db: Connection, provider: str) -> bool:
+    """Whether the provider works on a batch."""
+    where = batches.c.provider == provider, OPEN, batches.c.state == BatchState.LIVE
+    return db.execute(select(batches.c.id).where(*where).limit(1)).first() is not None
 
 
 def known(
@@ -123,8 +133,14 @@ def by_spare_token(db: Connection, token: str) -> Batch | None:
 
 def tokens(db: Connection, given: Sequence[str]) -> set[str]:
     """Return which of these tokens belong to a batch that has not ended yet."""
-    where = batches.c.token.in_(given), batches.c.state.not_in(tuple(FINAL))
+    where = batches.c.token.in_(given), OPEN
     return set(db.execute(select(batches.c.token).where(*where)).scalars())
+
+
+def unclosed(db: Connection, ids: Sequence[int]) -> set[int]:
+    """Return which of these batches may still need their files."""
+    where = among(db, batches.c.id, ids), OPEN
+    return set(db.execute(select(batches.c.id).where(*where)).scalars())
 
 
 def owner(db: Connection, batch_id: int) -> str | None:
@@ -135,7 +151,7 @@ def owner(db: Connection, batch_id: int) -> str | None:
 
 def oldest_unsettled(db: Connection, provider: str) -> datetime | None:
     """Return when the oldest batch of a provider that holds members was planned."""
-    where = batches.c.provider == provider, batches.c.state.not_in(tuple(SETTLED))
+    where = batches.c.provider == provider, OPEN, batches.c.state.not_in(tuple(SETTLED))
     return db.execute(select(func.min(batches.c.planned_at)).where(*where)).scalar_one_or_none()
 
 
@@ -143,7 +159,7 @@ def due_for_cleaning(db: Connection, provider: str, limit: int) -> list[int]:
     """Return the batches that were reconciled first, whose files the provider still keeps."""
     query = (
         select(batches.c.id)
-        .where(batches.c.provider == provider, batches.c.state == BatchState.RECONCILED)
+        .where(batches.c.provider == provider, OPEN, batches.c.state == BatchState.RECONCILED)
         .order_by(batches.c.state_at, batches.c.id)
         .limit(limit)
     )
@@ -152,19 +168,19 @@ def due_for_cleaning(db: Connection, provider: str, limit: int) -> list[int]:
 
 def furthest_due(db: Connection) -> datetime | None:
     """Return the furthest due time of a batch."""
-    query = select(func.max(batches.c.due_at)).where(batches.c.state.not_in(tuple(FINAL)))
+    query = select(func.max(batches.c.due_at)).where(OPEN)
     return db.execute(query).scalar_one_or_none()
 
 
 def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
     """Make batches due whose time is further away than any wait: a clock was set back."""
-    where = batches.c.due_at > furthest, batches.c.state.not_in(tuple(FINAL))
+    where = batches.c.due_at > furthest, OPEN
     db.execute(update(batches).where(*where).values(due_at=now))
 
 
 def count_in_flight(db: Connection, provider: str) -> int:
     """Count the batches of a provider that hold members and are not parked."""
-    where = and_(batches.c.provider == provider, batches.c.state.not_in(_ENDED))
+    where = and_(batches.c.provider == provider, OPEN, batches.c.state.not_in(_ENDED))
     return int(db.execute(select(func.count()).where(where)).scalar_one())
 
 
@@ -184,7 +200,7 @@ def remote_files(db: Connection, provider: str) -> tuple[int, int]:
         func.coalesce(func.sum(batches.c.bytes), 0)
         + func.coalesce(func.sum(batches.c.output_bytes), 0)
         + func.coalesce(func.sum(batches.c.error_bytes), 0),
-    ).where(batches.c.provider == provider, batches.c.state.not_in(tuple(FINAL)), held)
+    ).where(batches.c.provider == provider, OPEN, held)
     count, size = db.execute(query).one()
     return int(count), int(size)
 
@@ -214,7 +230,7 @@ def claim(
     due = (
         select(batches.c.id)
         .where(
-            batches.c.state.not_in(tuple(FINAL)),
+            OPEN,
             batches.c.due_at <= now,
             or_(batches.c.owner.is_(None), batches.c.owner.not_in(alive)),
             ~among(db, batches.c.id, busy),
@@ -331,12 +347,7 @@ def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
     free = or_(
         batches.c.owner.is_(None), batches.c.owner.not_in(select(workers.c.id).where(*living))
     )
-    query = (
-        select(batches.c.due_at)
-        .where(batches.c.state.not_in(tuple(FINAL)), free)
-        .order_by(batches.c.due_at)
-        .limit(1)
-    )
+    query = select(batches.c.due_at).where(OPEN, free).order_by(batches.c.due_at).limit(1)
     due_at = db.execute(query).scalar_one_or_none()
     over_at = db.execute(select(func.min(workers.c.lease_until)).where(*living)).scalar_one()
     return min((at for at in (due_at, over_at) if at is not None), default=None)

@@ -134,10 +134,12 @@ def add(
 
 
 def forget(db: Connection, job: Job) -> None:
-    """Remove a job that was never registered whole; nothing of it was ever sent.
+    """Remove a job that was never registered whole; nothing of it was ever sent. Again is harmless.
 
     Raises ClaimLost if it has been registered after all.
     """
+    if db.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first() is None:
+        return
     locked = lock(db, job.id)
     if locked.state is not JobState.REGISTERING:
         raise ClaimLost(f"job {job.name} is {locked.state} by now")

@@ -292,9 +292,13 @@ def _make_private(path: Path) -> None:
 
 def _postgresql(url: URL, *, read_only: bool) -> Engine:
     options = "-c statement_timeout=300000 -c lock_timeout=30000"
-    options += " -c idle_in_transaction_session_timeout=300000"
     if read_only:
         options += " -c default_transaction_read_only=on"
+        options += " -c idle_in_transaction_session_timeout=300000"
+    else:
+        # Nothing of ours pauses inside a writing transaction, but a whole machine may: the rows it
+        # has locked must be free again before its lease is over.
+        options += " -c idle_in_transaction_session_timeout=15000"
     arguments: dict[str, Any] = {
         "options": options,
         "connect_timeout": 10,

@@ -46,10 +46,14 @@ def everyone(
     return [_read(row) for row in db.execute(query).mappings()]
 
 
-def hold_up(db: Connection, job_name: str) -> bool:
-    """Whether a stray may already hold records of this job: nothing new is planned for it then."""
+def holding_up(db: Connection, job_name: str) -> set[StrayVerdict]:
+    """Return the verdicts of strays that may hold records of this job.
+
+    Nothing new is planned for it as long as there are any.
+    """
     where = strays.c.job_name == job_name, strays.c.verdict.in_(_HOLDING)
-    return db.execute(select(strays.c.remote_id).where(*where).limit(1)).first() is not None
+    found = db.execute(select(strays.c.verdict).where(*where).distinct()).scalars()
+    return {StrayVerdict(verdict) for verdict in found}
 
 
 def keep(db: Connection, stray: Stray) -> None:

@@ -363,5 +363,6 @@ workers = Table(
     Column("seen_at", Utc, nullable=False),
     Column("lease_until", Utc, nullable=False),
     Column("stopped_at", Utc),
+    Index("ix_workers_lease_until", "lease_until"),
 )
 """Heartbeats. A claim holds as long as its worker's lease; the id is random, no host or pid."""

@@ -6,9 +6,22 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Interval, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Interval,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from orchestrator.registry.tables import Utc, instance, workers
+
+_REMEMBERED = timedelta(days=30)
+"""For how long a dead worker is known: longer than any remote batch of its is listed as live."""
 
 
 def lease_time(db: Connection, now: datetime) -> ColumnElement[datetime]:
@@ -46,7 +59,8 @@ def begin(
     now: datetime,
     lease: timedelta,
 ) -> None:
-    """Enter a worker with a fresh lease."""
+    """Enter a worker with a fresh lease; rows of those long gone are removed."""
+    db.execute(delete(workers).where(workers.c.lease_until < now - _REMEMBERED))
     db.execute(
         insert(workers).values(
             id=worker,

@@ -25,10 +25,10 @@ from orchestrator.domain.errors import AlreadyRunning, OrchestratorError, Regist
 from orchestrator.domain.model import BatchState
 from orchestrator.engine.context import Context
 from orchestrator.engine.tick import Report, tick
-from orchestrator.registry import batches, jobs, workers
+from orchestrator.registry import batches, jobs
 from orchestrator.registry.session import WAL_WARN
 from orchestrator.service.signals import Signals
-from orchestrator.service.work import at_work
+from orchestrator.service.work import at_work, holder
 from orchestrator.settings import Configuration
 from orchestrator.telemetry import Log
 
@@ -234,8 +234,9 @@ def _may_come_up(configuration: Configuration, error: OrchestratorError) -> bool
     or a watch has: they end by themselves, and do the work until then. A daemon does not.
     """
     if isinstance(error, AlreadyRunning):
-        with App(configuration) as app, app.reading().read() as db:
-            return all(kind != "daemon" for kind, *_ in workers.alive(db, app.clock.now()))
+        with App(configuration) as app:
+            path = app.registry.path
+        return path is not None and holder(path) != "daemon"
     remote = not configuration.registry_label.startswith("sqlite")
     return remote and error.code == RegistryError.default_code
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -21,6 +22,13 @@ from orchestrator.engine.context import Context
 from orchestrator.registry import fitness, workers
 
 _BEATS_A_LEASE = 3
+
+_PATIENCE = 0.5
+"""Seconds for which the lock is tried: a look whether it is held takes it for an instant, and a
+process that was killed a moment ago may not be gone yet."""
+
+_BETWEEN_TRIES = 0.05
+_KIND_BYTES = 16
 
 _TICK_CHECK_SECONDS = 1.0
 """A one-shot may come every minute: it looks for damage no longer than this."""
@@ -38,7 +46,7 @@ def at_work(
     with ExitStack() as stack:
         registry = app.writing()
         if registry.path is not None:
-            stack.enter_context(_alone(registry.path))
+            stack.enter_context(_alone(registry.path, kind))
             registry.take_charge()
         fitness.check(
             registry,
@@ -70,33 +78,58 @@ def _clean_after_the_dead(ctx: Context) -> None:
         )
 
 
+def holder(path: Path) -> str:
+    """Return the kind of the worker that holds, or last held, the SQLite registry at `path`."""
+    try:
+        return _lock_of(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def is_held(path: Path) -> bool:
     """Whether a worker holds the SQLite registry at `path` now."""
     try:
-        with _alone(path):
+        with _alone(path, None, patience=0.0):
             return False
     except AlreadyRunning:
         return True
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the lock beside an SQLite registry; the system lets go of it when the process ends."""
-    lock = path.with_name(f"{path.name}.lock")
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _alone(path: Path, kind: str | None, *, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold the lock beside an SQLite registry; the system lets go of it when the process ends.
+
+    The file says what `kind` of worker holds it; None leaves what it says.
+    """
+    handle = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise AlreadyRunning(
-                "another daemon, tick or watch works on this registry",
-                where=str(path),
-                safe="it goes on; nothing was changed here",
-                next="orchestrator status",
-            ) from exc
+        until = time.monotonic() + patience
+        while not _locked(handle):
+            if time.monotonic() >= until:
+                raise AlreadyRunning(
+                    "another daemon, tick or watch works on this registry",
+                    where=str(path),
+                    safe="it goes on; nothing was changed here",
+                    next="orchestrator status",
+                )
+            time.sleep(_BETWEEN_TRIES)
+        if kind is not None:
+            os.pwrite(handle, kind.encode().ljust(_KIND_BYTES), 0)
         yield
     finally:
         os.close(handle)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _Lease:

@@ -7,7 +7,7 @@ as the call may be applied after the look: deleting the input file makes a late 
 
 from __future__ import annotations
 
-from orchestrator.domain.decide import look_again_at
+from orchestrator.domain.decide import look_again_at, look_counts
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.transitions import (
@@ -31,10 +31,12 @@ def adopt(ctx: Context, batch: Batch, job: Job) -> Batch:
     provider = ctx.provider_of(batch)
     if not provider.profile.quirks.list_batches:
         return give_up(ctx, batch, job)
+    began = ctx.now()
     found = sorted(made_of(provider, batch), key=lambda remote: (remote.created_at or 0, remote.id))
     if not found:
         due_at = look_again_at(batch, ctx.now(), ctx.pace)
-        return ctx.record(batch, LookedInVain(looks=batch.looks + 1), due_at=due_at)
+        looks = batch.looks + look_counts(batch, began, ctx.pace)
+        return ctx.record(batch, LookedInVain(looks=looks), due_at=due_at)
     for extra in found[1:]:
         cancel_extra(ctx, provider, batch, extra)
     return start_following(ctx, batch, found[0], ctx.spec_of(job), Adopted)

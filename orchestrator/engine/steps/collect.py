@@ -123,7 +123,7 @@ def _starts_oddly(ctx: Context, batch: Batch, kind: str) -> bool:
     """Whether a file's first line is no JSON object: words of something between, as a rule."""
     if batch.remote_status == RemoteStatus.FAILED:
         return False  # the reasons of a refused validation come in any shape
-    with ctx.spool.result_path(batch.id, kind).open("rb") as file:
+    with ctx.spool.reading(ctx.spool.result_path(batch.id, kind)) as file:
         head = file.read(_HEAD).lstrip(b" \t\r\n\xef\xbb\xbf")
     return bool(head) and not head.startswith(b"{")
 
@@ -135,7 +135,7 @@ def _seems_cut(ctx: Context, batch: Batch, output: Downloaded | None) -> bool:
     """
     if output is None or not batch.remote_completed:
         return False
-    with ctx.spool.result_path(batch.id, "output").open("rb") as file:
+    with ctx.spool.reading(ctx.spool.result_path(batch.id, "output")) as file:
         lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     return lines + 1 < batch.remote_completed or output.size == 0
 
@@ -159,7 +159,6 @@ def _download(
     ctx: Context, provider: Provider, batch: Batch, kind: str, file_id: str | None
 ) -> Downloaded | None:
     path = ctx.spool.result_path(batch.id, kind)
-    ctx.spool.drop(path)
     if not file_id:
         return None
     # How long it is nobody says before; answers are about as long as what was asked.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.model import Batch, BatchState, Job, JobState
+from orchestrator.domain.model import Batch, BatchState, Job, JobState, StrayVerdict
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.packing import FileLimits, SizedRequest, pack
 from orchestrator.domain.profile import Profile
@@ -34,6 +34,11 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
     # Locked first: what the account may hold is counted by one worker at a time.
     account = accounts.lock(db, jobs.get(db, job_id).provider, now)
     job = jobs.lock(db, job_id)
+    if job.state is JobState.CANCELLING and job.books.waiting:
+        # Given back by a batch that ended while the cancel was asked for.
+        cancelled = requests.cancel_pending(db, job_id)
+        jobs.count(db, job_id, waiting=-cancelled, cancelled=cancelled)
+        job = jobs.get(db, job_id)
     if job.books.open == 0:
         _finish(ctx, db, job)
         return None
@@ -45,9 +50,14 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
         # The batches of the job make it due again when they end.
         jobs.set_due(db, job_id, now + seconds(ctx.pace.cap))
         return None
-    if strays.hold_up(db, job.name):
-        accounts.audit_by(db, job.provider, now)
-        jobs.set_due(db, job_id, now + seconds(ctx.pace.gate_probe))
+    holding = strays.holding_up(db, job.name)
+    if holding:
+        # One that waits for its job is taken in by the next audit; a lost one waits for a person.
+        later = ctx.pace.cap
+        if StrayVerdict.WAITING in holding:
+            accounts.audit_by(db, job.provider, now)
+            later = ctx.pace.gate_probe
+        jobs.set_due(db, job_id, now + seconds(later))
         return None
     if not has_room(ctx, db, account, profile):
         batches.hurry(db, batches.due_for_cleaning(db, job.provider, _CLEANED_AT_ONCE), now)

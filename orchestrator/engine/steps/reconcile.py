@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import IO
 
 from orchestrator.domain.matching import Odd
@@ -36,19 +35,18 @@ _ODD_AT_ONCE = 500
 
 def reconcile(ctx: Context, batch: Batch, job: Job) -> Batch:
     """Record what the collected files say, then give back the members without a final word."""
-    paths = [ctx.spool.result_path(batch.id, source) for source in SOURCES]
-    if not _intact(ctx, batch, paths):
-        return ctx.record(batch, ResultsLost())
-    with ctx.registry.read() as db:
-        members = requests.members(db, batch.id)
-    if batch.remote_status == RemoteStatus.FAILED and not batch.output_bytes:
-        return read_failed_validation(ctx, batch, job, members, paths[1])
     with ExitStack() as stack:
-        files = [_open(stack, path) for path in paths]
+        files = _open(ctx, batch, stack)
+        if files is None:
+            return ctx.record(batch, ResultsLost())
+        with ctx.registry.read() as db:
+            members = requests.members(db, batch.id)
+        if batch.remote_status == RemoteStatus.FAILED and not batch.output_bytes:
+            return read_failed_validation(ctx, batch, job, members, files[1])
         reading = Reading({member.custom_id: at for at, member in enumerate(members)}, files)
         _set_aside(ctx, batch, reading)
         if batch.remote_status == RemoteStatus.FAILED and not reading.answers_in(OUTPUT):
-            return read_failed_validation(ctx, batch, job, members, paths[1])
+            return read_failed_validation(ctx, batch, job, members, files[1])
         if _is_foreign(batch, reading):
             return _refuse(ctx, batch, reading)
         judge = Judge(ctx, batch, job)
@@ -119,20 +117,22 @@ def _contradicted(batch: Batch, told: Mapping[str, int], found: Mapping[str, int
     return any(told[f"told_{word}"] != found[word] for word in ("succeeded", "failed"))
 
 
-def _intact(ctx: Context, batch: Batch, paths: Sequence[Path]) -> bool:
-    hashes = (batch.output_sha256, batch.error_sha256)
-    sizes = (batch.output_bytes, batch.error_bytes)
-    return all(
-        sha256 is None or ctx.spool.holds(path, sha256, size)
-        for path, sha256, size in zip(paths, hashes, sizes, strict=True)
-    )
+def _open(ctx: Context, batch: Batch, stack: ExitStack) -> list[IO[bytes] | None] | None:
+    """Open the collected files; None when one of them is not the very file that its row names.
 
-
-def _open(stack: ExitStack, path: Path) -> IO[bytes] | None:
-    try:
-        return stack.enter_context(path.open("rb", buffering=1 << 20))
-    except FileNotFoundError:
-        return None
+    Judged by what was opened: a name may lead to another file a moment later.
+    """
+    named = ((batch.output_sha256, batch.output_bytes), (batch.error_sha256, batch.error_bytes))
+    files: list[IO[bytes] | None] = []
+    for source, (sha256, size) in zip(SOURCES, named, strict=True):
+        file = None
+        if sha256 is not None:
+            file = ctx.spool.open(ctx.spool.result_path(batch.id, source), sha256, size)
+            if file is None:
+                return None
+            stack.enter_context(file)
+        files.append(file)
+    return files
 
 
 def _set_aside(ctx: Context, batch: Batch, reading: Reading) -> None:

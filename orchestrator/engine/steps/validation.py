@@ -7,7 +7,7 @@ the batch is halved a few times, so that a bad line holds up few others; then a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import IO
 
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import seconds
@@ -25,7 +25,7 @@ _SHOWN = 3
 
 
 def read_failed_validation(
-    ctx: Context, batch: Batch, job: Job, members: Sequence[Member], error_file: Path
+    ctx: Context, batch: Batch, job: Job, members: Sequence[Member], error_file: IO[bytes] | None
 ) -> Batch:
     """Sort the members of a batch that failed validation by the reasons the provider gave."""
     faults = _faults(error_file)
@@ -47,12 +47,11 @@ def read_failed_validation(
     return finish(ctx, batch, missing=0)
 
 
-def _faults(error_file: Path) -> list[LineFault]:
-    try:
-        with error_file.open("rb") as file:
-            return read_validation_errors(file.read(_READ_CAP))
-    except FileNotFoundError:
+def _faults(error_file: IO[bytes] | None) -> list[LineFault]:
+    if error_file is None:
         return []
+    error_file.seek(0)
+    return read_validation_errors(error_file.read(_READ_CAP))
 
 
 def _split_or_park(ctx: Context, batch: Batch, job: Job, faults: Sequence[LineFault]) -> Batch:
