@@ -42,7 +42,7 @@ def live(order: Order) -> int:
         app.pace = order.pace
         api.submit(app.context(), _spec(folder), actor="test")
         while not _is_over(app):
-            with at_work(app, "daemon") as ctx:
+            with at_work(app, order.kind) as ctx:
                 _work(app, replace(ctx, transfers=order.transfers))
     return DONE
 

@@ -44,7 +44,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `die_at`: the boundary at which it kills itself with SIGKILL, the `nth` time it comes there.
     `stop_at`: the one at which it stops itself with SIGSTOP, the first time. `traces`: where it
-    writes the name of each boundary that it passes.
+    writes the name of each boundary that it passes. `kind`: as what it enters itself.
     """
 
     folder: str
@@ -54,6 +54,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stop_at: str = ""
     pace: Pace = FAST
     transfers: int = 1
+    kind: str = "daemon"
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

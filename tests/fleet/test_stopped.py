@@ -52,8 +52,7 @@ def test_a_worker_that_slept_past_its_lease_changes_nothing_any_more(
 ) -> None:
     with scene(tmp_path, databases.fresh("postgresql")) as found:
         woken = sleep_and_wake(nursery, found, place)
-        # What it still built of others' batches is spool, thrown away freely.
-        found.assert_nothing_lost_and_nothing_twice(spool="nowhere")
+        found.assert_nothing_lost_and_nothing_twice()
         assert not {label.split()[1] for label in woken if "registry.committed " in label} & MOVES
         if place in TOLD:
             assert "claim_lost" in found.told("first")
