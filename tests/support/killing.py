@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class Killer:
 
     def kill_in_a_new_phase(self, process: subprocess.Popen[bytes]) -> bool:
         """Kill as soon as the registry tells of a phase nobody died in yet; False if it ended."""
-        while not ended(process, 0.002):
+        while not ended(process, 0.01):
             new = self.phases() - set(self.died_in)
             if new:
                 process.send_signal(signal.SIGKILL)
@@ -84,8 +84,8 @@ class Killer:
 
 def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Whether the process ends by itself within some seconds. It is not reaped."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return True
-    return False
+    handle = os.pidfd_open(process.pid)
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
