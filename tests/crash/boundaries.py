@@ -11,7 +11,7 @@ import enum
 import errno
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ import httpx
 import sqlalchemy as sa
 from support.world import World
 
+from crash.sites import site_at
 from orchestrator.registry.session import Registry
 from orchestrator.sandbox.faults import Fault, Op
 
@@ -153,11 +154,21 @@ class Watcher:
 
 @dataclass
 class Strike:
-    """One fault: which boundary, counted from where the run stands, and what goes wrong there."""
+    """One fault: at which boundary, counted over all lives of a run, and what goes wrong there.
+
+    Without a mode, `pick` chooses one of those that the boundary met has.
+    """
 
     nth: int
-    mode: Mode
+    mode: Mode | None = None
+    pick: int = 0
     struck: Boundary | None = field(default=None, compare=False)
+
+    def choose(self, boundary: Boundary) -> Mode:
+        """Return the mode, now that it is known which boundary this is."""
+        modes = replace(boundary, ended=True).modes()
+        self.mode = self.mode or modes[self.pick % len(modes)]
+        return self.mode
 
 
 class Saboteur(Watcher):
@@ -166,20 +177,21 @@ class Saboteur(Watcher):
     def __init__(self, world: World, *strikes: Strike) -> None:
         super().__init__()
         self._world = world
-        self._strikes = {(s.nth, s.mode in _AFTER): s for s in strikes}
+        self._strikes = {strike.nth: strike for strike in strikes}
 
     def at_begin(self, boundary: Boundary) -> None:
-        self._strike(boundary, after=False)
+        strike = self._strikes.get(boundary.nth)
+        if strike is not None and strike.choose(boundary) not in _AFTER:
+            self._hit(strike, boundary)
 
     def at_end(self, boundary: Boundary) -> None:
-        self._strike(boundary, after=True)
+        strike = self._strikes.get(boundary.nth)
+        if strike is not None and strike.mode in _AFTER:
+            self._hit(strike, boundary)
 
-    def _strike(self, boundary: Boundary, *, after: bool) -> None:
-        strike = self._strikes.pop((boundary.nth, after), None)
-        if strike is None:
-            return
+    def _hit(self, strike: Strike, boundary: Boundary) -> None:
         strike.struck = boundary
-        _do(self._world, boundary, strike.mode)
+        _do(self._world, boundary, strike.choose(boundary))
 
 
 def _do(world: World, boundary: Boundary, mode: Mode) -> None:
@@ -234,12 +246,13 @@ def _frames() -> Any:
 
 
 def site_of_the_commit() -> str:
-    """Return module and function of whoever called `Registry.write`, as the scan names it."""
+    """Return the name that the scan gives to whoever called `Registry.write`."""
     frames = _frames()
     for frame in frames:
         if frame.f_code is Registry.write.__code__:
             caller = next(frames)
-            return f"{caller.f_globals['__name__']}:{caller.f_code.co_qualname}"
+            module = str(caller.f_globals["__name__"])
+            return site_at(module, caller.f_code.co_qualname, caller.f_lineno)
     raise LookupError("a commit outside of Registry.write")
 
 

@@ -49,17 +49,28 @@ def discovered() -> Mapping[str, Outcome]:
 def every_case(dialect: str = "sqlite") -> Sequence[Case]:
     """Return the whole matrix of a database."""
     return [
-        Case(name, boundary, tuple(_modes(dialect, name, boundary)))
+        Case(name, boundary, tuple(_modes(dialect, name, boundary, outcome.boundaries[-1])))
         for name, outcome in discovered().items()
         for boundary in outcome.boundaries
     ]
 
 
-def _modes(dialect: str, scenario: str, boundary: Boundary) -> Sequence[Mode]:
-    """Return the modes to try; the errors of a disk, which no database sees, on one mostly."""
-    modes = boundary.modes()
-    if dialect == "postgresql" and boundary.kind is Kind.FILE and scenario != "plain":
-        return [mode for mode in modes if mode is Mode.CRASH_BEFORE]
+def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> Sequence[Mode]:
+    """Return the modes to try: all that can differ.
+
+    To die behind a boundary is to die in front of the next one, as nothing lasting lies between:
+    only the last one is tried from behind. What a disk's error is called matters little, and no
+    database sees it: both errors are tried in one scenario, one of the two in the others, none of
+    them there on PostgreSQL.
+    """
+    modes = list(boundary.modes())
+    if boundary != last and Mode.CRASH_AFTER in modes:
+        modes.remove(Mode.CRASH_AFTER)
+    if boundary.kind is Kind.FILE and scenario != "plain":
+        errors = modes[1:]
+        del modes[1:]
+        if errors and dialect == "sqlite":
+            modes.append(errors[boundary.nth % len(errors)])
     return modes
 
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 from support.world import World
 
 from crash.boundaries import Crash
+from crash.memory import Memory, put_back, remember
 from orchestrator import api
 from orchestrator.api import control
-from orchestrator.domain.errors import ConfigError, GuardError, SourceError
+from orchestrator.domain.errors import ConfigError, GuardError, NameTaken, SourceError
 from orchestrator.domain.model import BatchState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.spec import JobSpec, Policy
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.failpoints import watched
+from orchestrator.registry import jobs
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
@@ -32,7 +35,7 @@ GOOD = Temper(batches=BRISK)
 UNHURRIED = Pace()
 BRISKLY = Policy(linger_seconds=30, rounds=3)
 AT_THE_PROVIDER = (BatchState.LIVE, BatchState.REMOTE_DONE, BatchState.COLLECTED)
-DAYS = 10.0
+DAYS = 3.0
 
 
 def nothing(_world: World) -> None:
@@ -194,6 +197,12 @@ def make_a_twin(world: World) -> None:
     world.boot()
 
 
+def pass_an_hour(world: World) -> None:
+    """Let the hourly audit come; it removes what the twin has left."""
+    world.clock.seconds += 3_700
+    world.tick()
+
+
 # Files that are refused
 
 
@@ -272,12 +281,80 @@ def cancelling(world: World) -> None:
 
 
 def a_day_at_most(world: World) -> None:
-    world.submit(4, name="small", window="12h", policy=Policy(rounds=3, linger_seconds=30))
+    world.submit(2, name="small", window="12h", policy=BRISKLY)
     until(world, lambda: live(world))
 
 
 def expired(world: World) -> None:
-    until(world, lambda: not live(world) or ended(world, "small"))
+    """Look a few times, then collect what was done before the window closed."""
+    until(world, lambda: world.batches("small")[0].state not in AT_THE_PROVIDER)
+
+
+def in_a_better_world(world: World) -> None:
+    world.sandbox.temper = GOOD
+    run(world, "small")
+
+
+# A registry that knows less than the provider
+
+
+def forget_the_create(world: World) -> None:
+    """Lose the commits from the last moment before the input file was sent."""
+    forget_from(world, "call.send", "upload")
+
+
+def forget_the_batch(world: World) -> None:
+    """Lose all commits since the submission."""
+    world.submit(2, name="small", policy=BRISKLY)
+    before = remember(world.registry)
+    until(world, lambda: live(world))
+    put_back(world.registry, before)
+    world.boot()
+
+
+def forget_from(world: World, name: str, about: str) -> None:
+    world.submit(2, name="small", policy=BRISKLY)
+    kept: list[Memory] = []
+
+    def keep(passed: str, what: object) -> None:
+        if (passed, what) == (name, about) and not kept:
+            kept.append(remember(world.registry))
+
+    with watched(keep):
+        until(world, lambda: live(world))
+    put_back(world.registry, kept[0])
+    world.boot()
+
+
+def a_copy_at_work(world: World) -> None:
+    """A copy of this registry sends a batch of its own under our name."""
+    small_and_live(world)
+    path = world.folder / "copy.jsonl"
+    path.write_bytes(b'{"custom_id":"r-00000","method":"POST"}\n')
+    provider = world.providers.get("sandbox")
+    file = provider.upload(path, "of-the-copy.jsonl")
+    metadata = {"orc_instance": world.context.instance, "orc_token": "f" * 32, "orc_boot": "other"}
+    metadata |= {"orc_job": "small", "orc_batch": "b01, 2 requests"}
+    world.clock.seconds += 7_200
+    provider.create(
+        file.id,
+        endpoint="/v1/chat/completions",
+        window="24h",
+        metadata=metadata,
+        idempotency_key="",
+    )
+
+
+def stopped_and_told_to_go_on(world: World) -> None:
+    until(world, lambda: ended(world, "small"), days=1)
+    control.resume(world.context, names=[], providers=["sandbox"])
+
+
+def a_clock_put_right(world: World) -> None:
+    """A clock was a month ahead: the job is due in a month."""
+    small(world)
+    late = world.clock.now() + timedelta(days=30)
+    world.registry.write(lambda db: jobs.set_due(db, world.job("small").id, late))
 
 
 # What is read changes
@@ -305,6 +382,8 @@ def changing(world: World) -> None:
         api.submit(world.context, spec, actor="test", on_progress=change)
     except SourceError:
         api.submit(world.context, spec, actor="test")
+    except NameTaken:  # cut off after the change: nobody can go on with what it was
+        control.cancel_job(world.context, "small")
 
 
 # A configuration that can't be read for a while
@@ -319,6 +398,7 @@ class Unreadable(dict[str, Any]):
 
 def misconfigured(world: World) -> None:
     if not world.batches("small"):
+        world.providers.get("sandbox")  # opened before, as in a process that has worked a while
         world.profiles = Unreadable()
         world.tick()
     world.profiles = {}
@@ -328,9 +408,9 @@ def small(world: World) -> None:
     world.submit(2, name="small", policy=BRISKLY)
 
 
-_UNEVEN = Lines(overloaded=0.15, content_filter=0.2, missing=0.3, garbage=0.15, duplicated=0.1)
-_EXPIRING = Batches(validating=(1, 1), running=(60, 60), finalizing=(1, 1), expired=0.6)
-_RARELY = Pace(poll_max=21_600, cap=21_600, poll_min=10_800, stale_seconds=50_000)
+_UNEVEN = Lines(overloaded=0.1, content_filter=0.15, missing=0.3, garbage=0.35, duplicated=0.1)
+_EXPIRING = Batches(validating=(1, 1), running=(60, 60), finalizing=(1, 1), expired=1.0)
+_RARELY = Pace(poll_max=21_600, cap=43_200, poll_min=14_400, stale_seconds=50_000)
 
 _ALL = (
     Scenario(name="plain", script=plain, per_batch=2),
@@ -340,12 +420,19 @@ _ALL = (
         script=one_batch_is_read,
         finish=to_the_end,
         temper=Temper(batches=BRISK, lines=_UNEVEN),
+        parked=["ORC5205"],
     ),
     Scenario(name="uploads", begin=lose_uploads, script=to_the_end),
     Scenario(name="creates", begin=lose_creates, script=until_live, finish=to_the_end),
     Scenario(name="gates", begin=close_gates, script=to_the_end),
     Scenario(name="vanishing", begin=hold_the_create, script=until_live, finish=to_the_end),
     Scenario(name="twin", begin=make_a_twin, script=until_live, finish=to_the_end, twins=True),
+    Scenario(
+        name="twin-is-swept-up",
+        begin=lambda world: make_a_twin(world) or to_the_end(world),
+        script=pass_an_hour,
+        twins=True,
+    ),
     Scenario(
         name="too-large",
         begin=lambda world: submit_keys(world, "a", "b", "c"),
@@ -406,10 +493,20 @@ _ALL = (
         name="expiring",
         begin=a_day_at_most,
         script=expired,
-        finish=to_the_end,
+        finish=in_a_better_world,
         pace=_RARELY,
         temper=Temper(batches=_EXPIRING),
     ),
+    Scenario(name="forgotten", begin=forget_the_create, script=until_live, finish=to_the_end),
+    Scenario(name="stray", begin=forget_the_batch, script=until_live, finish=to_the_end),
+    Scenario(
+        name="cloned",
+        begin=a_copy_at_work,
+        script=stopped_and_told_to_go_on,
+        finish=to_the_end,
+        twins=True,
+    ),
+    Scenario(name="clock", begin=a_clock_put_right, script=until_live, finish=to_the_end),
     Scenario(name="changing", script=changing, finish=to_the_end),
     Scenario(name="misconfigured", begin=small, script=misconfigured, finish=to_the_end),
 )

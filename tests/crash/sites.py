@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orchestrator
@@ -33,15 +34,35 @@ def unnamed_failpoints() -> list[str]:
     ]
 
 
+@functools.cache
+def _commits() -> Mapping[tuple[str, str], Sequence[tuple[int, int]]]:
+    """Return the first and last lines of every `write` on a registry, by module and function."""
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for module, scope, call in _calls():
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name == "write" and _is_registry(call.func.value):  # type: ignore[attr-defined]
+            lines = (call.lineno, call.end_lineno or call.lineno)
+            found.setdefault((module, scope), []).append(lines)
+    return found
+
+
 def commit_sites() -> set[str]:
-    """Return `module:function` of every place that calls `write` on a registry."""
+    """Return the name of every place that calls `write` on a registry."""
     return {
-        f"{module}:{scope}"
-        for module, scope, call in _calls()
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr == "write"
-        and _is_registry(call.func.value)
+        _name(*place, number) for place, calls in _commits().items() for number in range(len(calls))
     }
+
+
+def site_at(module: str, function: str, line: int) -> str:
+    """Return the name of the place that commits at a line; `module:function`, or numbered."""
+    calls = _commits().get((module, function), ())
+    number = next((n for n, (first, last) in enumerate(calls) if first <= line <= last), None)
+    return f"{module}:{function}" if number is None else _name(module, function, number)
+
+
+def _name(module: str, function: str, number: int) -> str:
+    several = len(_commits()[module, function]) > 1
+    return f"{module}:{function}" + (f"#{number + 1}" if several else "")
 
 
 def _is_registry(owner: ast.expr) -> bool:

@@ -13,10 +13,12 @@ from crash.lab import Lab
 from crash.scenarios import SCENARIOS
 
 OUT_OF_REACH: Mapping[str, str] = {
+    "orchestrator.api.control:_run": "a rehearsal, which is rolled back and never commits",
     "orchestrator.app:App.context": "a process's first look at its registry, before any work",
     "orchestrator.service.work:_Lease.begin": "leases belong to real processes: the kill tests",
     "orchestrator.service.work:_Lease._keep": "a thread beside the work: the tests of leases",
     "orchestrator.service.work:_Lease.end": "leases belong to real processes: the kill tests",
+    "orchestrator.engine.call_rate:wait_for_turn": "the provider of a configured process calls it",
     "orchestrator.engine.gates:account_of": "planning makes the row; only a hand can delete it",
 }
 """Places that commit and no scenario passes, each with the reason."""

@@ -1,7 +1,6 @@
 """Every boundary, every mode, both databases: nothing lost, nothing paid twice, nothing stuck.
 
-By default a sample is run; `pytest tests/crash --thorough -n 2` runs the whole matrix, but for the
-errors of a disk: PostgreSQL, which sees nothing of them, meets those in one scenario. A failure
+By default a sample is run; `pytest tests/crash --thorough -n 2` runs the whole matrix. A failure
 names the scenario, the boundary and the mode; `--replay` runs that one case alone:
 
     pytest tests/crash --replay sqlite/plain/57/unacknowledged

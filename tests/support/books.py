@@ -63,7 +63,11 @@ def disagreements(
         *_progress(story),
     ]
     if ended:
-        found += [*_ends(story, parked), *_leftovers(world, story), *_spool(world, story)]
+        found += [
+            *_ends(story, parked),
+            *_leftovers(world, story, twins=twins),
+            *_spool(world, story),
+        ]
     if ended and not twins:
         found += _running_on(story)
     return found
@@ -205,7 +209,7 @@ def _snake(name: str) -> str:
 
 _MOVES = {_snake(kind.__name__): kind for kind in _kinds(Event)}
 _JOB_MOVES = {f"job_{kind.__name__.removeprefix('Job').lower()}": kind for kind in _kinds(JobEvent)}
-_BEGINNINGS = {"planned": "planned", "submitted": "registering"}
+_BEGINNINGS = {"planned": "planned", "recovered": "live", "submitted": "registering"}
 
 
 def _moves(story: _Story) -> Iterator[str]:
@@ -213,21 +217,19 @@ def _moves(story: _Story) -> Iterator[str]:
     stands: dict[tuple[str, int], str] = {}
     for row in story.events:
         about = ("batch", row.batch_id) if row.batch_id else ("job", row.job_id)
-        if row.kind in _BEGINNINGS:
+        move, table = _edge(row)
+        data = msgspec.json.decode(row.data)
+        if row.kind in _BEGINNINGS and "from" not in data:
             if about in stands:
                 yield f"event {row.id}: {row.kind} once more, of {about}"
             stands[about] = _BEGINNINGS[row.kind]
-            continue
-        move, table = _edge(row)
-        if move is None:
-            continue
-        data = msgspec.json.decode(row.data)
-        if table.get(data["from"], {}).get(move) != data["to"]:
-            yield f"event {row.id}: {row.kind} led from {data['from']} to {data['to']}"
-        before = stands.get(about, data["from"])
-        if before != data["from"]:
-            yield f"event {row.id}: {row.kind} of {about} began at {data['from']}, not {before}"
-        stands[about] = data["to"]
+        elif move is not None:
+            if table.get(data["from"], {}).get(move) != data["to"]:
+                yield f"event {row.id}: {row.kind} led from {data['from']} to {data['to']}"
+            before = stands.get(about, data["from"])
+            if before != data["from"]:
+                yield f"event {row.id}: {row.kind} of {about} began at {data['from']}, not {before}"
+            stands[about] = data["to"]
     yield from _where_moves_end(story, stands)
 
 
@@ -291,8 +293,12 @@ def _running_on(story: _Story) -> Iterator[str]:
             yield f"remote batch {remote.id} still runs: {remote.status}"
 
 
-def _leftovers(world: World, story: _Story) -> Iterator[str]:
-    """No file of ours is left at the provider but those of parked batches and of who keeps them."""
+def _leftovers(world: World, story: _Story, *, twins: bool) -> Iterator[str]:
+    """No file of ours is left at the provider but those of parked batches and of who keeps them.
+
+    The results of a twin are nobody's: it was cancelled, and may have ended before.
+    """
+    used = {batch.remote_id for batch in story.batches}
     keeping = {job.id for job in story.jobs if not read_spec(job.spec).policy.delete_remote_files}
     excused: set[str] = set()
     for batch in story.batches:
@@ -300,6 +306,10 @@ def _leftovers(world: World, story: _Story) -> Iterator[str]:
             excused |= {batch.token, *batch.spare_tokens.split()}
     token_of = {remote.id: remote.metadata.get("orc_token", "") for remote in story.remote.batches}
     for file in world.sandbox._all_files(story.now.timestamp()):
+        if file.batch_id is None and not file.name.startswith("orc-"):
+            continue
+        if twins and file.batch_id is not None and file.batch_id not in used:
+            continue
         token = token_of.get(file.batch_id or "", "")
         if token not in excused and not any(word in file.name for word in excused):
             yield f"the provider still holds {file.name}"
