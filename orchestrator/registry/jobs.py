@@ -202,7 +202,8 @@ def move(
     )
     if written.rowcount != 1:
         raise ClaimLost(f"job {job.name} is no longer {job.state}")
-    kind = f"job_{type(event).__name__.removeprefix('Job').lower()}"
+    name = type(event).__name__.removeprefix("Job")
+    kind = "job" + "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
     data = {"from": job.state, "to": state, "why": why or None}
     events.record(db, kind, at=now, actor=actor, job_id=job.id, data=data)
     return get(db, job.id)

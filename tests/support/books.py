@@ -208,7 +208,7 @@ def _snake(name: str) -> str:
 
 
 _MOVES = {_snake(kind.__name__): kind for kind in _kinds(Event)}
-_JOB_MOVES = {f"job_{kind.__name__.removeprefix('Job').lower()}": kind for kind in _kinds(JobEvent)}
+_JOB_MOVES = {f"job_{_snake(kind.__name__.removeprefix('Job'))}": kind for kind in _kinds(JobEvent)}
 _BEGINNINGS = {"planned": "planned", "recovered": "live", "submitted": "registering"}
 
 
