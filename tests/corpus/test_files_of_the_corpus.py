@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import pytest
-from support.corpus import Fixture, fixtures
+from support.corpus import Fixture, fixtures, success
 from support.corpus_files import versions
 from support.databases import Databases
 from support.forging import Forge
 from support.world import World
 
-from orchestrator.domain.model import Batch
+from orchestrator.api import control
+from orchestrator.domain.model import Batch, BatchState
 from orchestrator.engine.steps import reading, reconcile
 from orchestrator.registry.session import Registry
 
@@ -96,3 +97,23 @@ def test_the_books_of_the_job_add_up_after_all_of_them(forge: Forge) -> None:
     assert books.failed == counted["failed"]
     assert books.in_flight == counted["assigned"]
     assert books.waiting == counted["pending"]
+
+
+@pytest.mark.fault("R03", "P12")
+def test_a_person_may_let_a_batch_go_on_whose_file_was_not_believed(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    registry = Registry(databases.fresh("sqlite"), sync=False)
+    forge = Forge(World(registry, tmp_path_factory.mktemp("forge")), count=1, size=SIZE)
+    batch, members = forge.live()
+    lines = "".join(f"{success(f'stranger-{number}')}\n" for number in range(SIZE)).encode()
+    batch = forge.settle(forge.end(batch, counts=(SIZE, SIZE, 0), output=[lines]))
+    assert batch.state is BatchState.PARKED
+    control.resume(forge.ctx, names=[forge.job.name], providers=[])
+    batch = forge.settle(batch)
+    assert batch.state is BatchState.RECONCILED
+    assert forge.states(members) == {"pending": SIZE}
+    assert len(forge.odd(batch)) == SIZE
+    (event,) = forge.told(batch, "odd_lines")
+    assert (event["unknown_ids"], event["missing"], event["told_succeeded"]) == (SIZE, SIZE, SIZE)
+    registry.close()

@@ -46,7 +46,7 @@ from orchestrator.registry.session import Registry
 KEY = re.compile(r"(?<!\w)sk-abcdefgh12345678")
 SHARES = {"lines": 0.6, "answers": 0.2, "files": 0.18, "validations": 0.02}
 MUTANTS, SOME_MUTANTS = 50_000, 5_000
-BATCHES, SOME_BATCHES = 200, 40
+BATCHES, SOME_BATCHES = 200, 20
 
 
 def count(request: pytest.FixtureRequest, kind: str) -> int:

@@ -55,7 +55,11 @@ def dice(kind: str, number: int) -> random.Random:
 def mutant_line(number: int) -> bytes:
     """Return a damaged line, addressed to r-1 unless the damage says otherwise."""
     rng = dice("line", number)
-    return mutated(rng, rng.choice(_pool(rng, _lines)), _lines()[0])
+    raw = rng.choice(_pool(rng, _lines))
+    if rng.random() < 0.5:
+        # Damage that leaves JSON behind goes deeper than what no parser takes.
+        return _swap_value(rng, raw, ())
+    return mutated(rng, raw, _lines()[0])
 
 
 def mutant_answer(number: int) -> Answered:
