@@ -1,0 +1,1 @@
+"""Seeded bugs, and the proof that the suite notices each of them."""
