@@ -15,6 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--double-faults", type=int, help="how many sampled pairs of faults in one run to try"
     )
+    parser.addoption(
+        "--forget-every", type=int, help="try every n-th pair of a moment and commits forgotten"
+    )
 
 
 @pytest.fixture(scope="session")

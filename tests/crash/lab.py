@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from support.books import disagreements
 from support.databases import Databases
 from support.world import World
@@ -24,6 +25,7 @@ from orchestrator.engine.context import Told
 from orchestrator.engine.steps import build, reconcile, validation
 from orchestrator.failpoints import watched
 from orchestrator.registry.session import Registry
+from orchestrator.registry.tables import events
 from orchestrator.sources import files
 
 LIVES = 6
@@ -62,6 +64,7 @@ class Outcome:
     errors: list[str] = field(default_factory=list)
     boundaries: Sequence[Boundary] = ()
     names: set[str] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
 
 
 class Lab:
@@ -96,7 +99,10 @@ class Lab:
     def discover(self, scenario: Scenario) -> Outcome:
         """Run a scenario without any fault of ours, and record what it passes."""
         world = self.world(scenario)
-        return self._play(world, scenario, Watcher())
+        outcome = self._play(world, scenario, Watcher())
+        with self._registry.read() as db:
+            outcome.events = {*db.execute(sa.select(events.c.kind).distinct()).scalars()}
+        return outcome
 
     def run(self, scenario: Scenario, *strikes: Strike) -> Outcome:
         """Run a scenario with faults; crash and boot as often as they ask for.

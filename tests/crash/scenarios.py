@@ -47,6 +47,7 @@ class Scenario:
     """Commands, what is wrong with the world they are given in, and what may be left at the end.
 
     Boundaries are those of `script`; `begin` leads to it undisturbed and `finish` away from it.
+    `meets`: kinds of events that it is there for; a run without a fault of ours must leave them.
     `parked`: codes of the reasons for which a batch may wait for a person at the end. `twins`: the
     scenario itself makes a second remote batch of what was sent once.
     """
@@ -58,6 +59,7 @@ class Scenario:
     temper: Temper = GOOD
     pace: Pace = UNHURRIED
     per_batch: int = 4
+    meets: Collection[str] = ()
     parked: Collection[str] = ()
     twins: bool = False
 
@@ -422,11 +424,40 @@ _ALL = (
         temper=Temper(batches=BRISK, lines=_UNEVEN),
         parked=["ORC5205"],
     ),
-    Scenario(name="uploads", begin=lose_uploads, script=to_the_end),
-    Scenario(name="creates", begin=lose_creates, script=until_live, finish=to_the_end),
-    Scenario(name="gates", begin=close_gates, script=to_the_end),
-    Scenario(name="vanishing", begin=hold_the_create, script=until_live, finish=to_the_end),
-    Scenario(name="twin", begin=make_a_twin, script=until_live, finish=to_the_end, twins=True),
+    Scenario(
+        name="uploads",
+        meets=["upload_unanswered", "upload_never_arrived"],
+        begin=lose_uploads,
+        script=to_the_end,
+    ),
+    Scenario(
+        name="creates",
+        meets=["create_unanswered", "input_revoked", "renewed", "adopted"],
+        begin=lose_creates,
+        script=until_live,
+        finish=to_the_end,
+    ),
+    Scenario(
+        name="gates",
+        meets=["gate_closed", "gate_slowed", "call_refused_for_now"],
+        begin=close_gates,
+        script=to_the_end,
+    ),
+    Scenario(
+        name="vanishing",
+        meets=["input_vanished"],
+        begin=hold_the_create,
+        script=until_live,
+        finish=to_the_end,
+    ),
+    Scenario(
+        name="twin",
+        meets=["extra_remote_batch", "adopted"],
+        begin=make_a_twin,
+        script=until_live,
+        finish=to_the_end,
+        twins=True,
+    ),
     Scenario(
         name="twin-is-swept-up",
         begin=lambda world: make_a_twin(world) or to_the_end(world),
@@ -435,6 +466,7 @@ _ALL = (
     ),
     Scenario(
         name="too-large",
+        meets=["superseded"],
         begin=lambda world: submit_keys(world, "a", "b", "c"),
         script=halves_are_sent,
         finish=to_the_end,
@@ -449,12 +481,15 @@ _ALL = (
     ),
     Scenario(
         name="refused",
-        begin=lambda world: world.sandbox.inject("upload", Fault.TOO_MANY_FILES) or small(world),
+        meets=["parked", "superseded"],
+        begin=lambda world: submit_keys(world, "a"),
         script=asked_to_decide,
         finish=to_the_end,
+        temper=Temper(batches=BRISK, limits=Bounds(max_file_bytes=100)),
     ),
     Scenario(
         name="empty-handed",
+        meets=["parked", "superseded"],
         begin=small_and_live,
         script=asked_to_decide,
         finish=to_the_end,
@@ -462,6 +497,7 @@ _ALL = (
     ),
     Scenario(
         name="console",
+        meets=["parked", "released_to_collected"],
         begin=console,
         script=asked_to_decide,
         finish=to_the_end,
@@ -469,6 +505,7 @@ _ALL = (
     ),
     Scenario(
         name="steering",
+        meets=["job_paused", "provider_paused", "cancel_asked", "cancel_sent", "superseded"],
         begin=hold_up_the_second,
         script=steering,
         finish=to_the_end,
@@ -477,6 +514,7 @@ _ALL = (
     ),
     Scenario(
         name="asking-again",
+        meets=["job_reopened"],
         begin=lambda world: small(world) or to_the_end(world),
         script=asking_again,
         finish=to_the_end,
@@ -484,6 +522,7 @@ _ALL = (
     ),
     Scenario(
         name="cancelling",
+        meets=["cancel_sent", "superseded"],
         begin=hold_up_all_but_one,
         script=cancelling,
         per_batch=2,
@@ -497,10 +536,23 @@ _ALL = (
         pace=_RARELY,
         temper=Temper(batches=_EXPIRING),
     ),
-    Scenario(name="forgotten", begin=forget_the_create, script=until_live, finish=to_the_end),
-    Scenario(name="stray", begin=forget_the_batch, script=until_live, finish=to_the_end),
+    Scenario(
+        name="forgotten",
+        meets=["recovered"],
+        begin=forget_the_create,
+        script=until_live,
+        finish=to_the_end,
+    ),
+    Scenario(
+        name="stray",
+        meets=["recovered", "stray_found"],
+        begin=forget_the_batch,
+        script=until_live,
+        finish=to_the_end,
+    ),
     Scenario(
         name="cloned",
+        meets=["stray_found"],
         begin=a_copy_at_work,
         script=stopped_and_told_to_go_on,
         finish=to_the_end,

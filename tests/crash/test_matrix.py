@@ -1,7 +1,8 @@
 """Every boundary, every mode, both databases: nothing lost, nothing paid twice, nothing stuck.
 
-By default a sample is run; `pytest tests/crash --thorough -n 2` runs the whole matrix. A failure
-names the scenario, the boundary and the mode; `--replay` runs that one case alone:
+By default a sample is run; `pytest tests/crash --thorough -n 2` runs the whole matrix: all of it on
+SQLite, a third of some scenarios on PostgreSQL (`cases.RARE_ON_POSTGRESQL`). A failure names the
+scenario, the boundary and the mode; `--replay` runs that one case alone:
 
     pytest tests/crash --replay sqlite/plain/57/unacknowledged
 """
