@@ -10,7 +10,7 @@ CAUGHT = "tests/mutants/test_caught.py::test_"
 DECISIONS = "tests/domain/test_decide.py::test_"
 MATCHING = "tests/domain/test_matching.py::test_"
 REGISTRY = "tests/registry/test_registry.py::test_"
-CRASHES = "tests/engine/test_crash.py::test_"
+CRASHES = "tests/crash/test_calls.py::test_"
 MAIN_JOB = "tests/engine/test_main_job.py::test_"
 
 
