@@ -312,7 +312,7 @@ Choose = Callable[..., settings]
 
 
 @pytest.mark.fault("P13", "T06")
-@pytest.mark.parametrize(("dialect", "few", "many"), [("sqlite", 40, 400), ("postgresql", 10, 100)])
+@pytest.mark.parametrize(("dialect", "few", "many"), [("sqlite", 40, 150), ("postgresql", 10, 30)])
 def test_the_lifecycle_holds_whatever_workers_do_in_whatever_order(
     databases: Any, often: Choose, dialect: str, few: int, many: int
 ) -> None:

@@ -44,7 +44,7 @@ def test_every_request_is_in_exactly_one_legal_file_in_the_order_of_the_source(
     numbers = itertools.count(1)
     split: list[bool] = []
 
-    @often(20, 250)
+    @often(20, 80)
     @given(jobs())
     def holds(job: tuple[list[str], int, int]) -> None:
         texts, max_bytes, max_requests = job
