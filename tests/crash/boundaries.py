@@ -73,7 +73,7 @@ FILE_MODES = (Mode.CRASH_BEFORE, Mode.DISK_FULL, Mode.IO_ERROR)
 _AFTER = {Mode.CRASH_AFTER, Mode.UNACKNOWLEDGED, Mode.ANSWER_LOST}
 """Modes that strike behind the boundary; the others strike in front of it."""
 
-LATE_SECONDS = {Mode.LATE: 100.0, Mode.VERY_LATE: 900.0}
+LATE_SECONDS = {Mode.LATE: 70.0, Mode.VERY_LATE: 900.0}
 """Within the time that an unanswered create is looked for, and long after it."""
 
 _BEGINS = {"registry.commit": Kind.COMMIT, "call.send": Kind.CALL}

@@ -29,10 +29,12 @@ from orchestrator.registry import jobs
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
-BRISK = Batches(validating=(1, 1), running=(5, 5), finalizing=(1, 1), cancelling=(1, 1))
-SLOW = Batches(validating=(1, 1), running=(70, 70), finalizing=(1, 1), cancelling=(1, 1))
+BRISK = Batches(validating=(1, 1), running=(100, 100), finalizing=(1, 1), cancelling=(1, 1))
+"""Long enough that a call applied late still finds the input file, if it was sent again blindly."""
+
+SLOW = Batches(validating=(1, 1), running=(200, 200), finalizing=(1, 1), cancelling=(1, 1))
 GOOD = Temper(batches=BRISK)
-UNHURRIED = Pace()
+UNHURRIED = Pace(poll_min=60)
 BRISKLY = Policy(linger_seconds=30, rounds=3)
 AT_THE_PROVIDER = (BatchState.LIVE, BatchState.REMOTE_DONE, BatchState.COLLECTED)
 DAYS = 3.0
