@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, literal_column, or_, select, update
@@ -18,6 +18,22 @@ from orchestrator.registry.tables import batches, workers
 from orchestrator.registry.workers import lease_time
 
 _COLUMNS = [column for column in batches.c if column.name != "owner"]
+
+_PAST = (
+    "state_at",
+    "create_began_at",
+    "unknown_since",
+    "revoked_at",
+    "looked_at",
+    "changed_at",
+    "gone_since",
+    "cancel_asked_at",
+    "cancel_sent_at",
+)
+"""Columns that say when something happened, by our own clock."""
+
+_LONGEST_WINDOW = timedelta(days=8)
+"""Longer than any provider's completion window, and our patience after it."""
 
 OPEN = batches.c.state != literal_column("'closed'")
 """The very words of the partial indexes: SQLite proves nothing of a bound parameter, and would
@@ -173,9 +189,19 @@ def furthest_due(db: Connection) -> datetime | None:
 
 
 def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
-    """Make batches due whose time is further away than any wait: a clock was set back."""
+    """Bring back times that a clock has left in the future before it was set back.
+
+    What is due later than any wait is due now, and what is said to have happened later than now
+    happened now: waits are counted from it.
+    """
     where = batches.c.due_at > furthest, OPEN
     db.execute(update(batches).where(*where).values(due_at=now))
+    for name in _PAST:
+        where = batches.c[name] > now, OPEN
+        db.execute(update(batches).where(*where).values({name: now}))
+    latest = now + _LONGEST_WINDOW
+    where = batches.c.deadline_at > latest, OPEN
+    db.execute(update(batches).where(*where).values(deadline_at=latest))
 
 
 def count_in_flight(db: Connection, provider: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from orchestrator.domain.model import BatchState, JobState, StrayVerdict
 from orchestrator.domain.remote import RemoteBatch
 from orchestrator.engine.context import read_spec
 from orchestrator.engine.steps.create import metadata_of
+from orchestrator.engine.tick import tick
 from orchestrator.registry import accounts, batches, events, jobs, strays, workers
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import batches as batch_table
@@ -47,6 +48,20 @@ def create_again(world: World, number: int = 0) -> RemoteBatch:
         metadata=metadata_of(world.context, spec, batch),
         idempotency_key="",
     )
+
+
+class WrongClock:
+    """The machine's clock, some seconds off; its monotonic one is right."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._world = world
+        self._off = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        return self._world.clock.now() + self._off
+
+    def monotonic(self) -> float:
+        return self._world.clock.monotonic()
 
 
 def verdicts(world: World) -> dict[str, StrayVerdict]:
@@ -157,7 +172,8 @@ def test_kept_files_make_room_when_the_accounts_quota_is_short(world: World) -> 
     world.submit(200)  # four batches; two at once fill the quota
     job = world.run(days=5)
     assert job.books.succeeded == 200
-    assert world.clock.now() - job.created_at < timedelta(days=2)
+    assert job.finished_at is not None
+    assert job.finished_at - job.created_at < timedelta(days=1)
 
 
 @pytest.mark.fault("C10", "A03")
@@ -294,29 +310,17 @@ def test_a_list_without_metadata_still_shows_what_was_forgotten(
 
 
 @pytest.mark.fault("T07")
-@pytest.mark.parametrize("hours", [1, 24, 24 * 365])
-def test_a_clock_that_was_ahead_and_is_put_right_holds_nothing_up(world: World, hours: int) -> None:
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24, 24 * 300])
+def test_a_clock_that_was_wrong_and_is_put_right_holds_nothing_up(world: World, hours: int) -> None:
     world.sandbox.temper = SLOW
-    right = world.clock.seconds
     world.submit(50)
-    world.clock.seconds += hours * HOUR
+    wrong = replace(world.context, clock=WrongClock(world, hours * HOUR))
     world.sandbox.inject("create", Fault.UNAVAILABLE)
-    world.tick()
-    world.clock.seconds = right
+    tick(wrong)
+    world.clock.seconds += 60
+    tick(wrong)
     job = world.run(days=3)
     assert job.state is JobState.FINISHED
-    assert_the_books_agree(world)
-
-
-@pytest.mark.fault("T07")
-def test_a_clock_that_was_behind_and_is_put_right_holds_nothing_up(world: World) -> None:
-    world.sandbox.temper = SLOW
-    right = world.clock.seconds
-    world.clock.seconds -= HOUR
-    world.submit(50)
-    world.tick()
-    world.clock.seconds = right
-    assert world.run(days=3).state is JobState.FINISHED
     assert_the_books_agree(world)
 
 
@@ -327,8 +331,6 @@ def test_an_account_holds_no_more_batches_than_it_may_whoever_plans_them(world: 
         world.submit(200, name=name)
     world.tick()
     other = replace(world.context, worker="w2", audits=type(world.context.audits)())
-    from orchestrator.engine.tick import tick  # noqa: PLC0415 - a second worker, this once
-
     tick(other)
     with world.registry.read() as db:
         assert batches.count_in_flight(db, "sandbox") == 3
@@ -354,7 +356,7 @@ def test_calls_stand_in_one_line_whoever_makes_them(world: World, waits: tuple[i
 
 def test_workers_that_are_long_dead_are_forgotten(world: World) -> None:
     long_ago = world.clock.now() - timedelta(days=400)
-    old = sa.update(worker_table).values(lease_until=long_ago)
+    old = sa.update(worker_table).values(lease_until=long_ago, stopped_at=long_ago)
     world.registry.write(lambda db: db.execute(old))
     world.boot()
     with world.registry.read() as db:

@@ -61,7 +61,9 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
         return None
     if not has_room(ctx, db, account, profile):
         batches.hurry(db, batches.due_for_cleaning(db, job.provider, _CLEANED_AT_ONCE), now)
-        jobs.set_due(db, job_id, now + seconds(ctx.pace.poll_min))
+        # Whoever lifts a pause makes the account's jobs due.
+        later = ctx.pace.cap if account.paused else ctx.pace.poll_min
+        jobs.set_due(db, job_id, now + seconds(later))
         return None
     limits = FileLimits.of(profile, ctx.requests_per_batch)
     waiting = requests.pending(db, job_id, model, limits.max_requests)
