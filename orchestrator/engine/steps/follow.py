@@ -123,10 +123,12 @@ def ask_of(ctx: Context, provider: Provider, batch: Batch) -> Batch:
     try:
         remote = provider.batch(batch.remote_id or "")
     except GoneError as error:
-        since = batch.gone_since or ctx.now()
+        now = ctx.now()
+        since = batch.gone_since or now
         gone = RemoteGone(gone_since=since, reason=error.message)
-        due_at = ctx.now() + seconds(min(ctx.pace.cap, ctx.pace.gone_seconds / 4))
-        return ctx.record(batch, gone, due_at=due_at)
+        # However often it is asked for meanwhile, it is given up when its time has come.
+        given_up_at = max(now, since + seconds(ctx.pace.gone_seconds))
+        return ctx.record(batch, gone, due_at=min(now + seconds(ctx.pace.cap), given_up_at))
     return observe(ctx, batch, remote)
 
 
