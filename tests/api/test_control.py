@@ -102,6 +102,7 @@ def test_what_was_cancelled_is_not_retried(world: World) -> None:
     assert control.retry(world.context, "labels", ()).records == 0
 
 
+@pytest.mark.fault("C07", "P05")
 def test_a_refused_key_stops_its_provider_fails_nothing_and_is_probed(world: World) -> None:
     world.sandbox.inject("upload", "unauthorized", times=1)
     world.submit(20)
@@ -119,6 +120,7 @@ def test_a_refused_key_stops_its_provider_fails_nothing_and_is_probed(world: Wor
     assert mended.gate is Gate.OPEN
 
 
+@pytest.mark.fault("C09")
 def test_a_used_up_balance_waits_and_burns_nothing(world: World) -> None:
     world.sandbox.inject("create", "quota", times=5)
     world.submit(20, policy=Policy(attempts=1))
@@ -136,6 +138,7 @@ def test_resume_opens_a_gate_at_once(world: World) -> None:
     assert world.batches()[0].state is BatchState.LIVE
 
 
+@pytest.mark.fault("P07")
 def test_a_refused_input_file_is_halved_then_parked_and_released_by_resume(world: World) -> None:
     world.sandbox.temper = Temper(batches=Batches(rejected=1.0))
     world.submit(16)

@@ -68,6 +68,7 @@ def test_another_content_under_the_same_name_is_refused(
     assert rows(world, jobs) == 1
 
 
+@pytest.mark.fault("B01")
 def test_a_submission_that_was_cut_off_goes_on_where_it_stopped(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_source_that_changes_while_it_is_registered_leaves_nothing_behind(
         assert rows(world, table) == 0
 
 
+@pytest.mark.fault("B02")
 def test_bad_records_are_all_listed_and_nothing_is_registered(world: World, tmp_path: Path) -> None:
     source = tmp_path / "bad.jsonl"
     source.write_bytes(

@@ -105,6 +105,7 @@ def test_no_request_is_refused_more_often_than_the_policy_allows(world: World) -
     assert set(asked.values()) == {2}
 
 
+@pytest.mark.fault("R02", "R04", "R07")
 def test_lines_that_vanish_repeat_or_are_garbage_lose_nothing(world: World) -> None:
     world.sandbox.temper = Temper(lines=Lines(missing=0.1, duplicated=0.2, garbage=0.2))
     world.submit(200)
@@ -116,6 +117,7 @@ def test_lines_that_vanish_repeat_or_are_garbage_lose_nothing(world: World) -> N
     assert odd == counted > 0
 
 
+@pytest.mark.fault("P09")
 def test_an_expired_batch_keeps_its_answers_and_the_rest_is_asked_again(world: World) -> None:
     world.sandbox.temper = Temper(batches=Batches(expired=0.7))
     world.submit(200, policy=Policy(rounds=20))
@@ -136,6 +138,7 @@ def test_requests_that_only_ever_expire_end_as_expired(world: World) -> None:
     assert_books(world)
 
 
+@pytest.mark.fault("P10")
 def test_a_batch_cancelled_by_somebody_else_waits_for_a_person_and_keeps_its_answers(
     world: World,
 ) -> None:
@@ -158,6 +161,7 @@ def test_a_batch_cancelled_by_somebody_else_waits_for_a_person_and_keeps_its_ans
     assert_books(world)
 
 
+@pytest.mark.fault("P03")
 @pytest.mark.parametrize(
     "quirks",
     [

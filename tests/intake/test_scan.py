@@ -51,6 +51,7 @@ def test_sizes_are_those_of_the_lines_that_will_be_written(world):
     assert result.bytes == sum(map(len, lines))
 
 
+@pytest.mark.fault("B02")
 def test_every_broken_rule_of_every_record_is_found_at_its_line(world):
     world.write(
         '{"id":"a","text":"x"}\n'

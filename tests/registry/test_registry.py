@@ -54,6 +54,7 @@ def test_an_empty_database_is_set_up_and_an_up_to_date_one_left_alone(tmp_path: 
     registry.close()
 
 
+@pytest.mark.fault("Q10")
 def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(registry: Registry) -> None:
     with registry.connect() as db:
         db.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -172,6 +173,7 @@ def test_times_come_back_as_they_went_in_utc(registry: Registry) -> None:
         assert db.execute(sa.select(tables.instance.c.created_at)).scalar() == moment
 
 
+@pytest.mark.fault("P13")
 def test_a_move_by_a_worker_that_was_taken_over_touches_nothing(world: World) -> None:
     world.submit(5)
     stale = _planned(world)

@@ -107,6 +107,7 @@ def test_what_a_provider_says_is_cut_and_can_not_forge_a_line():
         assert len(text) < 2_000
 
 
+@pytest.mark.fault("T13")
 def test_a_broken_stream_never_stops_the_work():
     stream = io.StringIO()
     log = Log(stream, "json", now=lambda: NOON)

@@ -155,6 +155,7 @@ def test_tick_for_a_job_that_is_not_there_says_so(project):
     assert project.run("tick", "--job", "nope").status == 66
 
 
+@pytest.mark.fault("T02", "T05")
 def test_a_daemon_drains_on_term_and_a_second_one_is_refused(project, until):
     project.submit(60)
     daemon = project.start("daemon")
@@ -180,6 +181,7 @@ def test_a_daemon_drains_on_term_and_a_second_one_is_refused(project, until):
     every_record_once(project, 60)
 
 
+@pytest.mark.fault("T04", "T08")
 def test_a_daemon_that_is_killed_goes_on_when_started_again(project, until):
     project.submit(150)
     first = project.start("daemon")
