@@ -132,7 +132,25 @@ COMMANDS: tuple[Entry, ...] = (
         "verify",
         "orchestrator.cli.verify_cmd:verify",
         "look",
-        "recount a job from its rows, and an exported file",
+        "check the invariants over all rows, a job's books, a provider's side",
+    ),
+    Entry(
+        "quarantine",
+        "orchestrator.cli.quarantine_cmd:quarantine",
+        "look",
+        "odd lines of result files: where, why, how they begin",
+    ),
+    Entry(
+        "adopt",
+        "orchestrator.cli.adopt_cmd:adopt",
+        "mend",
+        "stray batches: list them, take one in, let one go",
+    ),
+    Entry(
+        "recover",
+        "orchestrator.cli.recover_cmd:recover",
+        "mend",
+        "take in what a restored or copied registry does not know",
     ),
     Entry(
         "init",
