@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection
 
+from orchestrator.api.needs import CLONED
 from orchestrator.domain.cost import estimate
 from orchestrator.domain.errors import GuardError, NotFound
 from orchestrator.domain.filters import Filter
@@ -265,6 +266,9 @@ def _open(ctx: Context, db: Connection, provider: str, now: datetime) -> bool:
     account = accounts.ensure(db, provider, now)
     if account.paused:
         _set_paused(ctx, db, provider, now, paused=False)
+    if account.code == CLONED:
+        # Settled with the stop that it was for: a later pause is a person's.
+        accounts.change(db, provider, code=None, reason=None)
     if account.gate is not Gate.OPEN:
         accounts.set_gate(db, account, Gate.OPEN, now=now, actor=ctx.actor)
     for job in jobs.active(db):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.api.explaining_provider import PROVIDER, explain_provider
@@ -19,13 +19,15 @@ from orchestrator.api.views import (
     no_prices,
 )
 from orchestrator.domain.errors import NotFound
-from orchestrator.domain.model import BatchState, JobState
+from orchestrator.domain.model import BatchState, Job, JobState, Stray, StrayVerdict
 from orchestrator.domain.progress import Prices, share_of
 from orchestrator.domain.waiting import WaitsFor
-from orchestrator.registry import reports
+from orchestrator.registry import reports, strays
 from orchestrator.registry.session import Registry
 
 _CAUSES = 3
+_SHOWN = 3
+_OF_A_REMOTE_ID = frozenset({"recovered", "stray_found", "extra_remote_batch"})
 
 
 def explain(
@@ -69,15 +71,25 @@ def _job_named(
     registry: Registry, name: str, now: datetime, prices: Prices, say_time: SayTime
 ) -> Explanation:
     view = job_view(registry, find_job(registry, name), now=now, prices=prices)
+    holding = strays_of(registry, view.job) if view.books.waiting else []
     return Explanation(
         subject=view.job.name,
         state=view.state,
         happened=tuple(_job_story(registry, view, say_time)),
         waits_for=view.waits_for,
-        next=tuple(_job_next(view, say_time)),
+        next=(*_held_up(holding), *_job_next(view, say_time)),
         if_nothing=_job_if_nothing(view),
-        choices=tuple(_job_choices(view)),
+        choices=(*_stray_choices(holding), *_job_choices(view)),
     )
+
+
+def strays_of(registry: Registry, job: Job) -> list[Stray]:
+    """Return the strays that may hold records of a job, for which nothing is planned as yet."""
+    holding = (StrayVerdict.WAITING, StrayVerdict.LOST)
+    with registry.read() as db:
+        if not strays.holding_up(db, job.name):
+            return []
+        return [s for s in strays.everyone(db, verdicts=holding) if s.job_name == job.name]
 
 
 def _job_story(registry: Registry, view: JobView, say_time: SayTime) -> Iterator[str]:
@@ -114,6 +126,22 @@ def _job_next(view: JobView, say_time: SayTime) -> Iterator[str]:
         yield f"when it ends is unknown: {expected.how}"
     if expected is not None and expected.first_window_ends is not None:
         yield f"the first completion window ends {say_time(expected.first_window_ends)}"
+
+
+def _held_up(holding: Sequence[Stray]) -> Iterator[str]:
+    if holding:
+        yield "nothing new is sent for it, as records of it may travel in batches that no row knows"
+    for stray in holding[:_SHOWN]:
+        yield f"{stray.remote_id} at {stray.provider} is {stray.verdict}: {stray.reason}"
+
+
+def _stray_choices(holding: Sequence[Stray]) -> Iterator[Choice]:
+    for stray in holding[:_SHOWN]:
+        yield Choice(f"orchestrator adopt {stray.remote_id}", "takes it in, and goes on")
+        yield Choice(
+            f"orchestrator adopt {stray.remote_id} --forget",
+            "lets it go: records that it holds are asked, and paid, again",
+        )
 
 
 def _job_if_nothing(view: JobView) -> str:
@@ -186,7 +214,10 @@ def _batch_story(registry: Registry, view: BatchView, say_time: SayTime) -> Iter
         if event.kind != "planned":
             reason = event.data.get("reason")
             why = f": {reason}" if isinstance(reason, str) else ""
-            yield f"{event.kind.replace('_', ' ')} {say_time(event.at)}{why}"
+            what = event.kind.replace("_", " ")
+            if event.kind in _OF_A_REMOTE_ID:
+                what += f" ({event.data.get('remote_id')})"
+            yield f"{what} {say_time(event.at)}{why}"
     if batch.remote_id:
         seen = f", seen {say_time(batch.looked_at)}" if batch.looked_at else ""
         yield (

@@ -8,14 +8,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.model import Account, Batch, Gate, Job, JobState
-from orchestrator.registry import accounts, jobs, reports
+from orchestrator.domain.model import Account, Batch, Gate, Job, JobState, Stray, StrayVerdict
+from orchestrator.registry import accounts, jobs, reports, strays
 from orchestrator.registry.session import Registry
 
 CUT_OFF_AFTER = timedelta(minutes=15)
 """A registration that began longer ago may have been cut off."""
 
 _QUOTA = "ORC3104"
+CLONED = "ORC5209"
+"""Why a provider was stopped: another copy of this registry is at work."""
+
+_EXTRA_TOLD = timedelta(days=1)
+_HOLDING = (StrayVerdict.WAITING, StrayVerdict.LOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +46,11 @@ def needs_you(registry: Registry, *, now: datetime) -> list[NeedsYou]:
         active = jobs.active(db)
         return [
             *_gates(db),
+            *_cloned(db),
             *(_unbalanced(job) for job in active if not job.books.balanced),
+            *_strays(db),
             *_parked(db),
+            *_extras(db, now),
             *_cut_off(active, now),
             *_overdue(db, now),
         ]
@@ -67,6 +75,78 @@ def _gate(account: Account, count: int, records: int) -> NeedsYou:
         safe=safe,
         next=f"{mend}, then: orchestrator resume provider:{name}",
         since=account.since,
+    )
+
+
+def _cloned(db: Connection) -> Iterator[NeedsYou]:
+    for name in stopped_by_a_copy(db):
+        lives_on = "a copy that lives on: orchestrator recover --new-identity"
+        yield NeedsYou(
+            cause="cloned",
+            subject=f"provider:{name}",
+            headline=f"nothing is sent to {name}: another copy of this registry is at work",
+            code=CLONED,
+            safe="what is on its way is still collected; no record is asked by both from now on",
+            next=f"stop the other copy, then: orchestrator resume provider:{name}   ({lives_on})",
+        )
+
+
+def stopped_by_a_copy(db: Connection) -> list[str]:
+    """Return the providers that nothing is sent to, as a copy of this registry is at work there."""
+    foreign = {stray.provider for stray in strays.everyone(db, verdicts=(StrayVerdict.FOREIGN,))}
+    return [
+        account.provider
+        for account in accounts.everyone(db)
+        if account.paused and (account.code == CLONED or account.provider in foreign)
+    ]
+
+
+def _strays(db: Connection) -> Iterator[NeedsYou]:
+    """Yield what may hold records of a job: nothing new is planned for it until it is settled."""
+    groups: dict[tuple[str, StrayVerdict], list[Stray]] = {}
+    for stray in strays.everyone(db, verdicts=_HOLDING):
+        groups.setdefault((stray.job_name, stray.verdict), []).append(stray)
+    for (job_name, verdict), found in sorted(groups.items()):
+        yield _stray(db, job_name, verdict, found)
+
+
+def _stray(db: Connection, job_name: str, verdict: StrayVerdict, found: list[Stray]) -> NeedsYou:
+    first = found[-1]
+    some = "a batch" if len(found) == 1 else f"{len(found):,} batches"
+    is_lost = verdict is StrayVerdict.LOST
+    what = "that can't be read any more" if is_lost else "that no row has sent"
+    waits = f"{first.provider} has {some} of {job_name} {what}"
+    take = f"orchestrator adopt {first.remote_id}"
+    then = f"{take} --forget   (its records are asked again)" if is_lost else take
+    known = jobs.find(db, job_name) is not None
+    return NeedsYou(
+        cause="stray",
+        subject=job_name,
+        headline=f"{job_name} is held up: {waits}" if known else f"{waits}: {first.reason}",
+        code="ORC5211" if is_lost else "ORC5210",
+        safe="nothing more is sent for the job, so that no record is paid for twice",
+        next=then if known or is_lost else f"submit {job_name} again, or: {take} --forget",
+        since=min(stray.seen_at for stray in found),
+    )
+
+
+def _extras(db: Connection, now: datetime) -> Iterator[NeedsYou]:
+    found = strays.everyone(db, verdicts=(StrayVerdict.EXTRA,))
+    found = [stray for stray in found if stray.seen_at >= now - _EXTRA_TOLD]
+    if not found:
+        return
+    first = found[0]
+    which = (
+        first.remote_id if len(found) == 1 else f"{len(found):,} batches, such as {first.remote_id}"
+    )
+    yield NeedsYou(
+        cause="extra",
+        subject=first.job_name or f"provider:{first.provider}",
+        headline=f"{first.provider} had {which}, that nobody needs: {first.reason}",
+        code="ORC5212",
+        safe="no outcome is changed by it; what it had done before it was cancelled is billed",
+        next="orchestrator adopt --list   (told for a day)",
+        since=min(stray.seen_at for stray in found),
     )
 
 
