@@ -10,6 +10,7 @@ import subprocess
 import threading
 from contextlib import closing
 
+import pytest
 from cli.fake_terminal import a_world
 
 from orchestrator.app import App
