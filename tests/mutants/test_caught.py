@@ -266,7 +266,7 @@ def test_the_key_of_another_account_proves_no_absence(world: World) -> None:
 # Outages, waits, leases
 
 
-@pytest.mark.fault("P01", "P06")
+@pytest.mark.fault("P01", "P06", "T10")
 @pytest.mark.parametrize("lists", [True, False], ids=["by the list", "one by one"])
 def test_a_provider_that_is_down_for_longer_than_a_batch_may_be_gone_loses_none(
     world: World, lists: bool
