@@ -55,7 +55,9 @@ def summary(outcome: Outcome) -> None:
     for name in ("claim_lost", "lease_lost", "registry_lost", "tick_failed", "put_off"):
         print(f"  {outcome.logged[name]:6,} x {name} in the logs")
     print(f"outcomes: {dict(outcome.outcomes)}; {outcome.remote_batches} remote batches")
-    if outcome.verified or any(outcome.statuses) or toll.left:
+    for line in outcome.bugs:
+        print(line)
+    if outcome.bugs or outcome.verified or any(outcome.statuses) or toll.left:
         sys.exit(f"verify {outcome.verified}, statuses {outcome.statuses}, left {toll.left}")
 
 

@@ -270,6 +270,12 @@ class Fleet:
             found.update(re.findall(rb'"event":"(\w+)"', daemon.log.read_bytes()))
         return Counter({name.decode(): count for name, count in found.items()})
 
+    def bugs(self) -> list[str]:
+        """Return what the logs tell of errors that nobody expected."""
+        lines = [line for d in self._daemons for line in d.log.read_text().splitlines()]
+        signs = ("a bug of ours", " in a step of batch", "Traceback", "Fatal Python error")
+        return [line for line in lines if any(sign in line for sign in signs)]
+
     def close(self) -> None:
         """End whoever is left, and let go of the database."""
         for daemon in self._daemons:

@@ -48,6 +48,7 @@ class Outcome:
     remote_batches: int
     takeovers: int
     logged: Counter[str]
+    bugs: list[str]
 
 
 def kill_test(folder: Path, plan: Plan, *, tell: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -72,6 +73,7 @@ def kill_test(folder: Path, plan: Plan, *, tell: Callable[[str], None] = lambda 
             remote_batches=len(sandbox.books().batches),
             takeovers=fleet.takeovers(),
             logged=fleet.logged(),
+            bugs=fleet.bugs(),
         )
 
 

@@ -26,6 +26,7 @@ def test_a_fleet_under_fire_gives_every_record_one_outcome_and_pays_nothing_twic
     assert found.verified == 0
     assert found.statuses == [0] * plan.daemons, "each ended by itself on TERM"
     assert found.fleet.toll.left == [], "nobody ended but by our hand"
+    assert found.bugs == []
     assert found.outcomes["succeeded"] > 0.9 * plan.records
     assert found.outcomes.keys() <= {"succeeded", "failed"}
     assert found.fleet.toll.blows.total() >= (20 if thorough else 1)
