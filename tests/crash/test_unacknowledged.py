@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from support.books import assert_the_books_agree
 from support.world import World
 
-from crash.lab import small_chunks
+from crash.boundaries import Kind, Mode, Strike
+from crash.lab import Lab, small_chunks
+from crash.scenarios import SCENARIOS
 from orchestrator import api
 from orchestrator.api import control
 from orchestrator.api.control import Steered
@@ -106,3 +108,16 @@ def test_a_command_whose_commit_is_not_acknowledged_tells_what_it_did(
         world.run()
     with no_commit_is_acknowledged():
         assert command(world) == told
+
+
+@pytest.mark.fault("Q03", "Q06")
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("scenario", ["stray", "forgotten", "twin"])
+def test_a_recovery_whose_commits_are_not_acknowledged_takes_nothing_for_an_extra(
+    labs: dict[str, Lab], dialect: str, scenario: str
+) -> None:
+    passed = labs[dialect].discover(SCENARIOS[scenario]).boundaries
+    commits = [b.nth for b in passed if b.kind is Kind.COMMIT]
+    for nth in commits:
+        outcome = labs[dialect].run(SCENARIOS[scenario], Strike(nth, Mode.UNACKNOWLEDGED))
+        assert outcome.wrong == [], passed[nth].label
