@@ -19,7 +19,7 @@ from orchestrator.domain.model import Batch, BatchState, Stray
 from orchestrator.domain.pacing import Pace, seconds
 from orchestrator.domain.remote import RemoteBatch, RemoteFile
 from orchestrator.provider.port import Provider
-from orchestrator.registry import batches, jobs, strays
+from orchestrator.registry import accounts, batches, jobs, strays
 from orchestrator.registry import invariants as rows
 from orchestrator.registry.session import Registry
 
@@ -95,6 +95,13 @@ class Comparison:
             "differences": [each.to_dict() for each in self.differences],
             "notes": self.notes,
         }
+
+
+def known_providers(registry: Registry) -> list[str]:
+    """Return the providers that were ever used, or that a job is to be sent to."""
+    with registry.read() as db:
+        used = {account.provider for account in accounts.everyone(db)}
+        return sorted(used | jobs.providers_at_work(db))
 
 
 def ours_at(

@@ -129,18 +129,17 @@ def _ask(session: Session, rehearsed: Sequence[Rehearsal], *, yes: bool) -> None
 
 
 def _names(app: App, provider: str | None) -> list[str]:
-    """Return the providers to look over: the one that is named, else those that were ever used."""
-    from orchestrator.registry import accounts  # noqa: PLC0415 - help needs no database
+    """Return the providers to look over: the one that is named, else those that are known."""
+    from orchestrator.api.comparing import known_providers  # noqa: PLC0415 - help needs no database
 
     registry = app.reading()
     if provider is not None:
         return [app.configuration.provider(provider).name]
-    with registry.read() as db:
-        names = [account.provider for account in accounts.everyone(db)]
+    names = known_providers(registry)
     if not names:
         raise NotFound(
-            "no provider was ever used from this registry",
-            why="an old backup may not know them yet",
+            "this registry knows no provider",
+            why="no job was ever submitted, or all of them after this backup was made",
             next="orchestrator recover PROVIDER",
         )
     return names

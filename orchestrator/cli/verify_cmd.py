@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BOOKS_FAILED = 6
 EVERY = "*"
 
-_LEAST_KEY = 8
+_LEAST_KEY = 6
 """Characters of a key: a shorter one is found in any text."""
 
 
@@ -134,19 +134,18 @@ def _registry(session: Session) -> int | None:
 def _provider(session: Session, name: str) -> int | None:
     from orchestrator.api import comparing  # noqa: PLC0415 - help needs none of it
     from orchestrator.app import App  # noqa: PLC0415
-    from orchestrator.registry import accounts, identity  # noqa: PLC0415
+    from orchestrator.registry import identity  # noqa: PLC0415
 
     with App(session.configuration) as app:
         registry = app.reading()
         with registry.read() as db:
-            known = [account.provider for account in accounts.everyone(db)]
             instance = identity.identity(db)
-        names = known if name == EVERY else [app.configuration.provider(name).name]
+        names = [app.configuration.provider(name).name] if name != EVERY else None
         found = [
             comparing.compare(
                 registry, app.providers.get(each), instance, now=app.clock.now(), pace=app.pace
             )
-            for each in names
+            for each in names or comparing.known_providers(registry)
         ]
     different = sum(each.different for each in found)
     data = {
@@ -162,7 +161,7 @@ def _provider(session: Session, name: str) -> int | None:
             for line in _compared(each, console):
                 console.say(line)
         if not found:
-            console.note("no provider was ever used from this registry")
+            console.note("this registry knows no provider")
 
     session.console.document("verify", data, speak)
     if not different:

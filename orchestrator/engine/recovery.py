@@ -135,7 +135,8 @@ def _ids_in(ctx: Context, provider: Provider, file_ids: Sequence[str]) -> list[s
     found: dict[str, None] = {}
     for file_id in file_ids:
         name = hashlib.sha256(file_id.encode()).hexdigest()[:16]
-        path = ctx.spool.directory / f"stray-{name}.jsonl"
+        # By worker: a person may take the same one in beside a daemon. What a dead one leaves goes.
+        path = ctx.spool.directory / f"stray-{name}.{ctx.worker}.tmp"
         provider.download(file_id, path, max_bytes=ctx.max_download_bytes)
         try:
             with path.open("rb", buffering=1 << 20) as file:

@@ -29,7 +29,9 @@ from orchestrator.api.strays import forget, list_strays
 from orchestrator.domain.errors import AlreadyRunning, GoneError, NotFound
 from orchestrator.domain.model import JobState, Stray, StrayVerdict
 from orchestrator.engine.context import read_spec
+from orchestrator.engine.recovery import take_in
 from orchestrator.engine.steps.create import metadata_of
+from orchestrator.failpoints import watched
 from orchestrator.registry import accounts, events, strays
 from orchestrator.registry.identity import identity
 from orchestrator.registry.session import Registry
@@ -313,3 +315,32 @@ def test_drift_is_told_of_batches_and_files(world: World) -> None:
     assert differences(world) == ["status"] * 3, "nobody has looked for hours"
     stranger = compare(world.registry, at(world), "f" * 16, now=world.clock.now())
     assert (stranger.ours, stranger.strangers) == (3, 0), "rows know them whatever the name"
+
+
+@pytest.mark.fault("A03")
+def test_two_who_take_one_stray_in_at_once_make_one_row_of_it(
+    world: World, restored: World
+) -> None:
+    world.sandbox.temper = SLOW
+    world.submit(50)
+    world.tick()
+    restored.submit(50)
+    (remote,) = at(restored).list_batches()
+    others: list[object] = []
+    mark = object()
+
+    def meanwhile(name: str, _about: object) -> None:
+        if name == "download.done" and not others:
+            others.append(mark)
+            other = replace(restored.context, worker="another-worker")
+            others.append(take_in(other, at(restored), remote))
+
+    with watched(meanwhile):
+        mine = take_in(restored.context, at(restored), remote)
+    theirs = others[1]
+    assert isinstance(theirs, Stray)
+    assert [mine.verdict, theirs.verdict] == [StrayVerdict.ADOPTED] * 2
+    assert mine.batch_id == theirs.batch_id
+    assert [batch.remote_id for batch in restored.batches()] == [remote.id]
+    status = {batch.id: batch.status for batch in world.sandbox.books().batches}[remote.id]
+    assert status not in {"cancelling", "cancelled"}
