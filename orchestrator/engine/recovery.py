@@ -164,10 +164,6 @@ def _make_row(
     if made is not None:
         return made
     now = ctx.now()
-    # A commit that nobody acknowledged: the row is there already.
-    made = batches.known(db, provider.name, remote_ids=[remote.id], tokens=[])
-    if made:
-        return made[0]
     for batch_id in {place.batch_id for place in _places(db, job, custom_ids) if _travels(place)}:
         row = batches.get(db, batch_id or 0)
         if row.state in _UNSENT:
