@@ -136,7 +136,9 @@ MUTANTS = (
                 "return Step.RENEW if can_revoke else Step.GIVE_UP",
             ),
         ),
-        (f"{DECISIONS}nothing_is_sent_anew_before_the_input_file_is_revoked",),
+        (
+            f"{DECISIONS}an_unanswered_create_is_looked_for_settled_revoked_and_only_then_renewed",
+        ),
     ),
     Mutant(
         "adopt from the first list page only",
@@ -254,8 +256,8 @@ MUTANTS = (
             ),
             Edit(
                 "orchestrator.engine.steps.follow",
-                "    except GoneError as error:\n        since",
-                "    except ProviderError as error:\n        since",
+                "    except GoneError as error:\n        now",
+                "    except ProviderError as error:\n        now",
             ),
         ),
         (f"{CAUGHT}a_provider_that_is_down_for_longer_than_a_batch_may_be_gone_loses_none",),
