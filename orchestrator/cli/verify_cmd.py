@@ -192,7 +192,8 @@ def _equations(equations: Sequence[Equation], console: Console) -> Iterator[str]
 def _checks(checks: Sequence[Check], console: Console) -> Iterator[str]:
     for check in checks:
         found = f" {check.broken:,}" if check.broken else ""
-        line = f"{check.invariant:<3}  {check.what}  {_word(console, ok=check.ok)}{found}"
+        word = _word(console, ok=check.ok) if check.looked else "not checked"
+        line = f"{check.invariant:<3}  {check.what}  {word}{found}"
         yield f"{line}  ({check.note})" if check.note else line
         for example in check.examples:
             yield f"       {human.plain(example)}"

@@ -32,6 +32,8 @@ SCREENS = {
     "explain-record": ("explain", "r-00003", "--job", "done"),
     "explain-provider": ("explain", "provider:sandbox"),
     "verify": ("verify", "labels"),
+    "verify-all": ("verify",),
+    "quarantine": ("quarantine", "done"),
 }
 SCHEMAS = {
     "jobs-show": "jobs.show",
@@ -41,6 +43,7 @@ SCHEMAS = {
     "explain-batch": "explain",
     "explain-record": "explain",
     "explain-provider": "explain",
+    "verify-all": "verify",
 }
 
 
