@@ -46,15 +46,17 @@ SHARE = 0.25
 
 
 class Faults:
-    """The faults of one seed. Off, none strikes any more."""
+    """The faults of one seed, or those of `rates`. Off, none strikes any more."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rates: Mapping[str, float] | None = None) -> None:
         draw = random.Random(f"{seed}/plan")
         self.rates: dict[str, float] = {}
         for kind, (low, high) in RATES.items():
             chosen, place = draw.random() < SHARE, draw.random()
             if chosen:
                 self.rates[kind] = math.exp(math.log(low) + place * math.log(high / low))
+        if rates is not None:
+            self.rates = dict(rates)
         self.rng = random.Random(f"{seed}/faults")
         self.fired: Counter[str] = Counter()
         self.on = True

@@ -91,11 +91,11 @@ class Provider(Sandbox):
         Such a line can't be told from one that never ran: it is recorded as that.
         """
         for batch in self._account.batches.values():
-            now = self._time_of(batch)
+            now, plan = self._time_of(batch), self._runs._plans.get(batch.id)
             status = self._runs.standing(batch, now).stage.status
-            if status in {"expired", "cancelled"}:
+            if plan is not None and status in {"expired", "cancelled"}:
                 lines = self._runs._finished_lines(batch, now)
-                fates = [fate for fate in self._runs._plans[batch.id].fates if fate != Fate.MISSING]
+                fates = [fate for fate in plan.fates if fate != Fate.MISSING]
                 for (custom_id, _), fate in zip(lines, fates, strict=False):
                     if fate == Fate.MANGLED:
                         yield custom_id

@@ -42,7 +42,8 @@ class Process:
         """End the process where it waits; its handlers of ordinary errors see nothing of it."""
         if not self.dying:
             self.dying = True
-            self._greenlet.throw(Crash)
+            if self._greenlet:  # one that has not begun has nothing to die of
+                self._greenlet.throw(Crash)
 
     def _resume_in(self, seconds: float) -> None:
         self._scheduler.after(seconds, self.name, self._resume)

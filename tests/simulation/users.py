@@ -66,7 +66,7 @@ class Users:
     # Commands
 
     def _submission(self, name: str) -> Callable[[], None]:
-        count = self.draw.randint(8, 32)
+        count = self.draw.randint(8, 28)
         source = self.world.folder / f"{name}.jsonl"
         lines = (f'{{"id":"{name}-{n:03d}","text":"record {n}"}}\n' for n in range(count))
         source.write_text("".join(lines), encoding="utf-8")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 START = datetime(2026, 9, 1, 12, tzinfo=UTC)
+SOON = 600.0
+"""Seconds below which what is to come must not be missed: looks for an unanswered call."""
+
 _BEATS_A_LEASE = 3
 
 
@@ -122,7 +125,8 @@ class Machine:
             except RegistryError:
                 self.process.wait(world.draw.uniform(1, 60))
                 continue
-            self._sleep(self._until(report.next_at))
+            # What is due, and still not to be done, waits for somebody else, or for the provider.
+            self._sleep(max(self._until(report.next_at), SOON if report.idle else 0.0))
             # Most ticks would find nothing to do: that is seen from outside, and cheaper.
             while self.lease_left() > 0:
                 next_at = world.invariants.next_due()
@@ -137,6 +141,8 @@ class Machine:
         if next_at is not None:
             seconds = min(seconds, max(0.05, (next_at - self.clock.now()).total_seconds()))
         late = world.draw.choice((5.0, 5.0, 600.0, 2 * HOUR, 4 * HOUR))
+        if seconds < SOON:
+            late = 5.0
         return seconds + world.draw.uniform(0, late)
 
     def _begin(self) -> Context:

@@ -9,7 +9,7 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,9 @@ from simulation.workers import START, Machine
 
 PHASE_ONE = 7 * DAY
 PHASE_TWO = 40 * DAY
+DECISIONS = 3
+"""How often a person lets parked batches go on: one may be parked for another reason then."""
+
 _TROUBLES = 1.5 * DAY
 """Faults with moments of their own strike where most of the work is, the sooner the likelier."""
 
@@ -80,15 +83,15 @@ class Arena:
 
 
 class World:
-    """Everything of one seed."""
+    """Everything of one seed; `rates` are its faults in the place of those that it would draw."""
 
-    def __init__(self, arena: Arena, seed: int) -> None:
+    def __init__(self, arena: Arena, seed: int, rates: Mapping[str, float] | None = None) -> None:
         self.seed = seed
         self.folder = arena.clear()
         self.registry = arena.registry
         self.profile = arena.profile
         self.instance = _INSTANCE
-        self.faults = Faults(seed)
+        self.faults = Faults(seed, rates)
         self.scheduler = Scheduler(seed)
         self.draw = random.Random(f"{seed}/world")
         self.pace = Pace(
@@ -102,7 +105,7 @@ class World:
             audit_seconds=6 * HOUR,
         )
         self.interval = self.draw.choice((2 * HOUR, 6 * HOUR))
-        self.requests_per_batch = self.draw.choice((5, 8, 13))
+        self.requests_per_batch = self.draw.choice((5, 8, 13, 13))
         self.sandbox = Provider(lambda: START.timestamp() + self.scheduler.now, seed, self.faults)
         self.sandbox.blobs = self.sandbox.blobs or MemoryBlobs()
         self.failure: tuple[str, BaseException | None] | None = None
@@ -207,7 +210,10 @@ class World:
         ):
             for _ in range(self.faults.times(kind)):
                 when = _TROUBLES * self.draw.random() ** 3
-                self.scheduler.after(when, kind, strike)
+                self.scheduler.after(when, kind, self._while_faults_are_on(strike))
+
+    def _while_faults_are_on(self, strike: Callable[[], None]) -> Callable[[], None]:
+        return lambda: strike() if self.faults.on else None
 
     def _jump(self) -> None:
         machine = self.draw.choice(self.machines)
@@ -259,8 +265,9 @@ class World:
             self.users.let_all_go_on()
             self._pass_time(PHASE_ONE + PHASE_TWO)
             self.invariants.check_end(ended=False)
-            self.users.release_parked()
-            self._pass_time(PHASE_ONE + 2 * PHASE_TWO)
+            for _ in range(DECISIONS):
+                self.users.release_parked()
+                self._pass_time(self.scheduler.now + PHASE_TWO)
             # What arrived too late at the provider is swept up after a day.
             self._pass_time(self.scheduler.now + 3 * DAY, resting=False)
             self.invariants.check_end(ended=True)
