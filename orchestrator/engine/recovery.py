@@ -157,12 +157,8 @@ def _make_row(
 ) -> Batch | None:
     """Insert a live batch that holds those of its requests that are free; None if none is.
 
-    What was planned for them since, and not sent yet, is taken back first. Run again after a commit
-    that nobody acknowledged, it finds the row that it made.
+    What was planned for them since, and not sent yet, is taken back first.
     """
-    made = batches.find_remote(db, remote.id)
-    if made is not None:
-        return made
     now = ctx.now()
     for batch_id in {place.batch_id for place in _places(db, job, custom_ids) if _travels(place)}:
         row = batches.get(db, batch_id or 0)

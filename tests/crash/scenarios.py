@@ -18,14 +18,15 @@ from support.world import World
 from crash.boundaries import Crash
 from crash.memory import Memory, put_back, remember
 from orchestrator import api
-from orchestrator.api import control
+from orchestrator.api import control, recovering
+from orchestrator.api.strays import forget
 from orchestrator.domain.errors import ConfigError, GuardError, NameTaken, SourceError
 from orchestrator.domain.model import BatchState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.spec import JobSpec, Policy
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.failpoints import watched
-from orchestrator.registry import jobs
+from orchestrator.registry import jobs, strays
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
@@ -361,6 +362,20 @@ def a_clock_put_right(world: World) -> None:
     world.registry.write(lambda db: jobs.set_due(db, world.job("small").id, late))
 
 
+def a_twin_is_met(world: World) -> None:
+    make_a_twin(world)
+    until(world, lambda: live(world))
+
+
+def judging_by_hand(world: World) -> None:
+    """Let a second remote batch go, take it in after all, and give the registry another name."""
+    with world.registry.read() as db:
+        (twin,) = strays.everyone(db)
+    forget(world.context, twin.remote_id)
+    recovering.adopt(world.context, twin.remote_id)
+    recovering.new_identity(world.context)
+
+
 # What is read changes
 
 
@@ -558,6 +573,14 @@ _ALL = (
         begin=a_copy_at_work,
         script=stopped_and_told_to_go_on,
         finish=to_the_end,
+        twins=True,
+    ),
+    Scenario(
+        name="judging",
+        begin=a_twin_is_met,
+        script=judging_by_hand,
+        finish=lambda world: world.boot() and to_the_end(world),
+        meets=["stray_forgotten", "stray_extra", "identity_changed"],
         twins=True,
     ),
     Scenario(name="clock", begin=a_clock_put_right, script=until_live, finish=to_the_end),
