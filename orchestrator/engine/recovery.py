@@ -157,8 +157,13 @@ def _make_row(
 ) -> Batch | None:
     """Insert a live batch that holds those of its requests that are free; None if none is.
 
-    What was planned for them since, and not sent yet, is taken back first.
+    What was planned for them since, and not sent yet, is taken back first. A row that is there
+    already is returned: a commit was not acknowledged, or somebody took the same one in.
     """
+    jobs.lock(db, job.id)
+    made = batches.known(db, provider.name, remote_ids=[remote.id], tokens=[])
+    if made:
+        return made[0]
     now = ctx.now()
     for batch_id in {place.batch_id for place in _places(db, job, custom_ids) if _travels(place)}:
         row = batches.get(db, batch_id or 0)
