@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.spool import Spool
 
 BOOKS_FAILED = 6
+_CHECKS_FAILED = "ORC5213"
+_DIFFERENT = "ORC5214"
 EVERY = "*"
 
 _LEAST_KEY = 6
@@ -167,7 +169,7 @@ def _provider(session: Session, name: str) -> int | None:
     if not different:
         return None
     words = human.plural(different, "difference")
-    session.console.note(f"{words} between registry and provider: orchestrator help ORC5214")
+    session.console.note(f"{words} between registry and provider: orchestrator help {_DIFFERENT}")
     return BOOKS_FAILED
 
 
@@ -177,7 +179,7 @@ def _verdict(session: Session, wrong: int, broken: int, of: str) -> int | None:
         session.console.note(f"{words}{of} do not hold: orchestrator help ORC5001")
     if broken:
         words = human.plural(broken, "check")
-        session.console.note(f"{words}{of} failed: orchestrator help ORC5213")
+        session.console.note(f"{words}{of} failed: orchestrator help {_CHECKS_FAILED}")
     return BOOKS_FAILED if wrong or broken else None
 
 
