@@ -61,6 +61,13 @@ _USED = "SELECT remote_id FROM batches WHERE remote_id IS NOT NULL"
 
 _INCIDENTS = "SELECT remote_id FROM strays WHERE verdict = 'extra'"
 
+_WAYS = {
+    "lines spoilt": "SELECT count(*) FROM failures WHERE code NOT LIKE 'batch_%'",
+    "batch rejected": "SELECT count(*) FROM batches WHERE remote_status = 'failed'",
+    "batch expired": "SELECT count(*) FROM batches WHERE remote_status = 'expired'",
+}
+"""How often faults that are the provider's ways, drawn inside it, have struck."""
+
 _SETTLED = frozenset({"reconciled", "superseded", "closed"})
 
 
@@ -120,10 +127,18 @@ class Invariants:
         """Whether everything has ended, or waits for a person."""
         return self._world.monitor.execute(_OPEN).fetchone() == (0,)
 
-    def is_littered(self) -> bool:
-        """Whether the provider still holds a file of ours."""
+    def count_ways(self) -> None:
+        """Count the faults that only show in what the provider has answered."""
         world = self._world
-        return bool(world.sandbox._all_files(START.timestamp() + world.scheduler.now))
+        for kind, query in _WAYS.items():
+            if world.faults.has(kind):
+                world.faults.fired[kind] += world.monitor.execute(query).fetchone()[0]
+
+    def is_littered(self) -> bool:
+        """Whether a file of ours is left at the provider, or on a machine's disk."""
+        world = self._world
+        remote = world.sandbox._all_files(START.timestamp() + world.scheduler.now)
+        return bool(remote) or any(Spool(path, owner="").batch_files() for path in world.spools())
 
     def check_end(self, *, ended: bool) -> None:
         """Compare everything when the faults are over and time enough has passed.
@@ -135,6 +150,8 @@ class Invariants:
         extras = world.sandbox.extras(used)
         view = Compared(world, world.sandbox.books_without(extras))
         found = list(disagreements(view, ended=ended))  # type: ignore[arg-type] - looks like one
+        for spool in world.spools() if ended else ():
+            found += [f"files of batch {n} are left" for n in Spool(spool, owner="").batch_files()]
         if ended:
             found += self._unrecorded(extras)
         if found:
@@ -167,9 +184,7 @@ class Compared:
         self.registry = world.registry
         self.pace = world.pace
         self.sandbox = _Remote(world, books)
-        # With a spool of its own, a machine never learns that another one has closed a batch.
-        spool = world.machines[0].spool if world.spool_is_shared else world.folder / "nowhere"
-        self.context = _Spooled(Spool(spool, owner="books"))
+        self.context = _Spooled(Spool(world.machines[0].spool, owner="books"))
         self.clock = _TrueClock(world)
 
 

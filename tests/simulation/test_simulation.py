@@ -25,6 +25,9 @@ from simulation.world import Arena, World
 BLOCK = 50
 """Seeds of one test: few enough that a block that fails is soon found."""
 
+HABITS = {"list lag", "cancel ignored"}
+"""Faults that leave no trace of their own."""
+
 ENOUGH = 40
 """Seeds from which on every kind of fault must have struck."""
 
@@ -61,10 +64,10 @@ class Tally:
             again = f"pytest tests/simulation --seeds 1 --first-seed {seed}"
             self.failed.append(f"seed {seed}: {exc}\n{why}  again: {again}")
         finally:
-            self.fired += world.faults.fired
             self.records += world.users.records
             self.succeeded += world.succeeded()
             world.close()
+            self.fired += world.faults.fired
         return world.scheduler.trace
 
 
@@ -100,12 +103,7 @@ def test_weeks_of_faults_end_with_every_record_accounted_for(arena: Arena, block
     assert not tally.failed, "\n".join(tally.failed)
     # A run in which everything went wrong, or nothing did, would prove nothing.
     assert tally.succeeded > tally.records / 2
-    assert len(block) < ENOUGH or set(RATES) - NO_MOMENT == set(tally.fired)
-
-
-NO_MOMENT = frozenset({"list lag", "lines spoilt", "batch rejected", "batch expired"})
-NO_MOMENT |= {"cancel ignored"}
-"""Faults that are the provider's ways, drawn inside it."""
+    assert len(block) < ENOUGH or set(RATES) - HABITS == set(tally.fired)
 
 
 @pytest.mark.parametrize("seed", FIXED)
@@ -126,9 +124,9 @@ def test_a_storm_that_once_did_harm_passes(
 
 
 def test_the_same_seed_does_the_same_again(arena: Arena) -> None:
-    traces = {Tally().run(arena, 7) for _ in range(2)}
+    traces = {Tally().run(arena, 102) for _ in range(2)}
     folder = Path(__file__).parents[1]
-    program = "from simulation.test_simulation import *; print(Tally().run(Arena(), 7))"
+    program = "from simulation.test_simulation import *; print(Tally().run(Arena(), 102))"
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(folder)}
     there = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
@@ -137,4 +135,4 @@ def test_the_same_seed_does_the_same_again(arena: Arena) -> None:
 
 
 def test_another_seed_does_something_else(arena: Arena) -> None:
-    assert len({Tally().run(arena, seed) for seed in (7, 8)}) == 2
+    assert len({Tally().run(arena, seed) for seed in (102, 101)}) == 2

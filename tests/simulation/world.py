@@ -32,6 +32,7 @@ from simulation.workers import START, Machine
 
 PHASE_ONE = 7 * DAY
 PHASE_TWO = 40 * DAY
+SWEPT_AFTER = 10 * DAY
 DECISIONS = 3
 """How often a person lets parked batches go on: one may be parked for another reason then."""
 
@@ -137,6 +138,10 @@ class World:
         """Write what a worker's lease is by the beats that are not simulated one by one."""
         text = until.replace(tzinfo=None).isoformat(" ", "microseconds")
         self.monitor.execute("UPDATE workers SET lease_until = ? WHERE id = ?", (text, worker))
+
+    def spools(self) -> list[Path]:
+        """Return where files of batches may lie: one folder for all, or one a machine."""
+        return sorted({machine.spool for machine in self.machines if machine.spool.exists()})
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -268,8 +273,9 @@ class World:
             for _ in range(DECISIONS):
                 self.users.release_parked()
                 self._pass_time(self.scheduler.now + PHASE_TWO)
-            # What arrived too late at the provider is swept up after a day.
-            self._pass_time(self.scheduler.now + 3 * DAY, resting=False)
+            # What arrived too late at the provider is swept up after a day, and what another
+            # machine has closed by each machine's next audit.
+            self._pass_time(self.scheduler.now + SWEPT_AFTER, resting=False)
             self.invariants.check_end(ended=True)
 
     def _pass_time(self, until: float, *, resting: bool = True) -> None:
@@ -297,6 +303,7 @@ class World:
 
     def close(self) -> None:
         """Kill what still runs."""
+        self.invariants.count_ways()
         with watched(lambda _name, _about: None):
             self.scheduler.close()
         self.monitor.close()
