@@ -30,7 +30,7 @@ from orchestrator.engine.extras import cancel_extra, stray_of
 from orchestrator.engine.recovery import take_in, take_in_forgotten
 from orchestrator.engine.steps.find import SKEW
 from orchestrator.provider.port import Provider
-from orchestrator.registry import accounts, batches, events, strays, workers
+from orchestrator.registry import accounts, batches, events, jobs, strays, workers
 
 CLONED = "ORC5209"
 
@@ -202,11 +202,19 @@ def _remove_orphans(ctx: Context, provider: Provider, listed: Sequence[RemoteBat
     in_use = {remote.input_file_id for remote in listed if not remote.status.terminal}
     with ctx.registry.read() as db:
         needed = batches.tokens(db, list(found.values()))
+        needed |= _kept(ctx, db, provider, list(found.values()))
         needed |= {stray.token for stray in strays.everyone(db, verdicts=strays.OPEN)}
     for file_id, token in found.items():
         if token not in needed and file_id not in in_use:
             provider.delete_file(file_id)
             ctx.tell(Told(kind="orphan_removed", provider=provider.name, facts={"file": file_id}))
+
+
+def _kept(ctx: Context, db: Connection, provider: Provider, tokens: Sequence[str]) -> set[str]:
+    """Return the tokens of batches whose job leaves its files at the provider for good."""
+    rows = batches.known(db, provider.name, remote_ids=[], tokens=tokens)
+    specs = {job_id: ctx.spec_of(jobs.get(db, job_id)) for job_id in {row.job_id for row in rows}}
+    return {row.token for row in rows if not specs[row.job_id].policy.delete_remote_files}
 
 
 def _sweep_spool(ctx: Context) -> None:

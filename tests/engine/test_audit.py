@@ -16,6 +16,7 @@ from support.world import World
 
 from orchestrator.domain.model import BatchState, JobState, StrayVerdict
 from orchestrator.domain.remote import RemoteBatch
+from orchestrator.domain.spec import Policy
 from orchestrator.engine.context import read_spec
 from orchestrator.engine.steps.create import metadata_of
 from orchestrator.engine.tick import tick
@@ -280,6 +281,14 @@ def test_an_upload_that_arrives_after_its_batch_has_ended_is_removed(world: Worl
     for _ in range(3):
         pass_time(world, DAY)
     assert [file.name for file in world.sandbox.books().files if not file.deleted] == []
+
+
+def test_files_that_a_job_leaves_at_the_provider_stay_there(world: World) -> None:
+    world.submit(10, policy=Policy(delete_remote_files=False))
+    world.run()
+    for _ in range(3):
+        pass_time(world, DAY)
+    assert [file.deleted for file in world.sandbox.books().files] == [False]
 
 
 def test_spool_files_of_batches_closed_elsewhere_are_removed(world: World) -> None:
