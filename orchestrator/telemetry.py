@@ -55,6 +55,11 @@ TEXTS: Mapping[str, Text] = {
     "Recovered": Text(
         "recovered", "warning", "the registry had forgotten {remote_id}; it is followed again"
     ),
+    "late": Text(
+        "late",
+        "warning",
+        "{remote_id} was given up, and has ended after all: its answers are taken",
+    ),
     "CreateUnanswered": Text(
         "create_unanswered", "warning", "the create was not answered; looking for the batch"
     ),
@@ -80,6 +85,8 @@ TEXTS: Mapping[str, Text] = {
     "Parked": Text("parked", "error", "needs you: {reason}"),
     "ReleasedToCollected": Text("released", "info", "released: its answers are matched again"),
     "ReleasedToCollecting": Text("released", "info", "released: its files are collected again"),
+    "ReleasedToFollowing": Text("released", "info", "released: asked for once more"),
+    "FoundAgain": Text("found_again", "info", "the provider knows it again: {remote_word}"),
     "ReleasedToLooking": Text("released", "info", "released: looked for again"),
     "Superseded": Text("superseded", "info", "given up; its requests wait again"),
     # what happens around them

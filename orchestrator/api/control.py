@@ -23,6 +23,7 @@ from orchestrator.domain.transitions import (
     Paused,
     ReleasedToCollected,
     ReleasedToCollecting,
+    ReleasedToFollowing,
     ReleasedToLooking,
     Reopened,
     Resumed,
@@ -285,6 +286,8 @@ def _release(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
     event: Event = Superseded()
     if batch.parked_from == BatchState.CREATE_UNKNOWN:
         event = ReleasedToLooking()
+    elif batch.parked_from == BatchState.LIVE:
+        event = ReleasedToFollowing()
     elif batch.code == "ORC5203":
         event = ReleasedToCollecting()
     elif batch.code == "ORC5206":

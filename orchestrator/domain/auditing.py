@@ -16,6 +16,9 @@ _BEING_LOOKED_FOR = frozenset({S.CREATING, S.CREATE_UNKNOWN})
 _NOT_MADE = frozenset({S.PLANNED, S.BUILT, S.UPLOADING, S.UPLOAD_UNKNOWN, S.UPLOADED, S.PARKED})
 
 
+_GIVEN_UP_FROM = frozenset({S.LIVE, S.REMOTE_DONE})
+
+
 class Finding(enum.StrEnum):
     """How a remote batch and the registry fit together."""
 
@@ -41,6 +44,15 @@ def examine(remote: RemoteBatch, row: Batch | None) -> Finding:
     if row.state in _BEING_LOOKED_FOR:
         return Finding.LOOKED_FOR
     return Finding.FORGOTTEN if row.state in _NOT_MADE else Finding.EXTRA
+
+
+def was_given_up(row: Batch) -> bool:
+    """Whether a person released the row without the answers of its remote batch.
+
+    Its records travel in other batches then. What it answers after all is paid for.
+    """
+    ended = row.state in {S.SUPERSEDED, S.CLOSED} and row.remote_id is not None
+    return ended and row.parked_from in _GIVEN_UP_FROM and not row.cursor
 
 
 def is_successor(remote: RemoteBatch, row: Batch) -> bool:

@@ -71,6 +71,7 @@ CALLS = frozenset(
         Step.REVOKE,
         Step.CANCEL,
         Step.ASK,
+        Step.LOST,
         Step.COLLECT,
         Step.CLEAN_UP,
     }

@@ -271,6 +271,16 @@ class ReleasedToCollecting(Event, frozen=True, kw_only=True):
     """A person lets the batch be collected although its counts are not ours."""
 
 
+class ReleasedToFollowing(Event, frozen=True, kw_only=True):
+    """A person lets a lost batch be asked for once more; if it stays lost, its members go on."""
+
+
+class FoundAgain(Observed, frozen=True, kw_only=True):
+    """A lost batch that a person released is there after all, and is followed as before."""
+
+    resets: ClassVar[Mapping[str, Any]] = {**Observed.resets, "parked_from": None}
+
+
 class ReleasedToLooking(Event, frozen=True, kw_only=True):
     """A person wants the unanswered create looked for again."""
 
@@ -339,6 +349,8 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         CancelAsked: S.LIVE,
         CancelSent: S.LIVE,
         RemoteGone: S.LIVE,
+        FoundAgain: S.LIVE,
+        Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
     S.REMOTE_DONE: {RemoteEnded: S.REMOTE_DONE, Collected: S.COLLECTED, Parked: S.PARKED},
@@ -354,6 +366,7 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Recovered: S.LIVE,
         ReleasedToCollected: S.COLLECTED,
         ReleasedToCollecting: S.REMOTE_DONE,
+        ReleasedToFollowing: S.LIVE,
         ReleasedToLooking: S.CREATE_UNKNOWN,
         Superseded: S.SUPERSEDED,
     },

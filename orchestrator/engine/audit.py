@@ -27,7 +27,7 @@ from orchestrator.domain.pacing import seconds
 from orchestrator.domain.remote import RemoteBatch
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.extras import cancel_extra, stray_of
-from orchestrator.engine.recovery import take_in, take_in_forgotten
+from orchestrator.engine.recovery import take_in, take_in_forgotten, take_in_late
 from orchestrator.engine.steps.find import SKEW
 from orchestrator.provider.port import Provider
 from orchestrator.registry import accounts, batches, events, jobs, strays, workers
@@ -65,6 +65,7 @@ def audit(
 ) -> None:
     """Give every listed batch of ours that has no row one, or keep why it has none."""
     examine_all(ctx, provider, listed)
+    take_in_late(ctx, provider)
     # Left-over files cost no money: a server that can't list them is no reason to send nothing.
     with contextlib.suppress(UnavailableError, RejectedError):
         _remove_orphans(ctx, provider, listed)

@@ -1,7 +1,8 @@
 """Recovery: remote batches that the registry has forgotten get their rows back.
 
 A registry that lost its latest commits, or an old backup that was put back, is behind the provider.
-What was sent since is followed and collected like any other batch; nothing is sent again.
+What was sent since is followed and collected like any other batch; nothing is sent again. So is a
+batch that a person gave up, when it ends after all: what it answers is paid for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.auditing import is_successor, number_of
+from orchestrator.domain.auditing import is_successor, number_of, was_given_up
 from orchestrator.domain.errors import GoneError
 from orchestrator.domain.model import (
     Batch,
@@ -98,13 +99,62 @@ def take_in(ctx: Context, provider: Provider, remote: RemoteBatch) -> Stray:
         verdict = StrayVerdict.LOST if remote.status.terminal else StrayVerdict.WAITING
         reason = "its input file is gone, and it has no results that can be read"
         return stray_of(ctx, provider, remote, verdict, reason)
-    batch = ctx.registry.write(lambda db: _make_row(ctx, db, provider, remote, job, custom_ids))
+    batch = _give_row(ctx, provider, remote, job, custom_ids)
     if batch is None:
         return _extra(ctx, provider, remote)
     ctx.tell(Told(kind="Recovered", batch=batch))
     return stray_of(
         ctx, provider, remote, StrayVerdict.ADOPTED, "it has a row of its own now", batch
     )
+
+
+def take_in_late(ctx: Context, provider: Provider) -> None:
+    """Follow batches again that were given up, and have ended with results after all.
+
+    Only what no other batch has been sent for is taken: their records stay where they travel, and
+    are looked at again when they come back without an answer.
+    """
+    for job, row in _given_up(ctx, provider):
+        try:
+            remote = provider.batch(row.remote_id or "")
+        except GoneError:
+            continue
+        if not remote.status.terminal or not (remote.output_file_id or remote.error_file_id):
+            continue
+        custom_ids = _custom_ids(ctx, provider, remote) or []
+        batch = _give_row(ctx, provider, remote, job, custom_ids)
+        if batch is not None:
+            ctx.tell(Told(kind="late", batch=batch))
+
+
+def _given_up(ctx: Context, provider: Provider) -> list[tuple[Job, Batch]]:
+    """Return the batches of open jobs that were given up, where records are free to be answered."""
+    found: list[tuple[Job, Batch]] = []
+    with ctx.registry.read() as db:
+        for job in jobs.active(db):
+            ids = batches.given_up(db, provider.name, job.id)
+            if not ids or not _has_free(db, job):
+                continue
+            rows = batches.known(db, provider.name, remote_ids=ids, tokens=[])
+            latest = {row.remote_id: row for row in rows}.values()
+            found += [(job, row) for row in latest if was_given_up(row)]
+    return [(job, row) for job, row in found if row.fingerprint == provider.fingerprint]
+
+
+def _has_free(db: Connection, job: Job) -> bool:
+    """Whether records of a job wait, or are planned for a batch that was not sent yet."""
+    unsent = (batch.state in _UNSENT for batch in batches.unfinished(db, job.id))
+    return bool(job.books.waiting) or any(unsent)
+
+
+def _give_row(
+    ctx: Context,
+    provider: Provider,
+    remote: RemoteBatch,
+    job: Job,
+    custom_ids: Sequence[str],
+) -> Batch | None:
+    return ctx.registry.write(lambda db: _make_row(ctx, db, provider, remote, job, custom_ids))
 
 
 def _extra(ctx: Context, provider: Provider, remote: RemoteBatch) -> Stray:
@@ -162,8 +212,9 @@ def _make_row(
     """
     jobs.lock(db, job.id)
     made = batches.known(db, provider.name, remote_ids=[remote.id], tokens=[])
-    if made:
-        return made[0]
+    late = bool(made) and was_given_up(made[-1])
+    if made and not late:
+        return made[-1]
     now = ctx.now()
     for batch_id in {place.batch_id for place in _places(db, job, custom_ids) if _travels(place)}:
         row = batches.get(db, batch_id or 0)
@@ -184,7 +235,7 @@ def _make_row(
         model=free[0].model,
         requests=len(custom_ids),
         bytes=0,
-        token=remote.metadata.get("orc_token") or ctx.new_token(),
+        token=("" if late else remote.metadata.get("orc_token", "")) or ctx.new_token(),
         input_file_id=remote.input_file_id,
         planned_at=now,
         state_at=now,

@@ -59,8 +59,9 @@ def find(db: Connection, *, job_id: int, number: int) -> Batch | None:
 
 
 def find_remote(db: Connection, remote_id: str) -> Batch | None:
-    """Return the batch whose remote batch has this id."""
-    row = db.execute(select(*_COLUMNS).where(batches.c.remote_id == remote_id)).mappings().first()
+    """Return the batch whose remote batch has this id: the latest one that follows it."""
+    query = select(*_COLUMNS).where(batches.c.remote_id == remote_id)
+    row = db.execute(query.order_by(batches.c.id.desc()).limit(1)).mappings().first()
     return _read(row) if row else None
 
 
@@ -121,6 +122,18 @@ def live(db: Connection, provider: str) -> list[Batch]:
     return [_read(row) for row in db.execute(query).mappings()]
 
 
+def given_up(db: Connection, provider: str, job_id: int) -> list[str]:
+    """Return the remote ids of a job's batches that ended after they had been parked."""
+    where = (
+        batches.c.job_id == job_id,
+        batches.c.provider == provider,
+        batches.c.state.in_((BatchState.SUPERSEDED, BatchState.CLOSED)),
+        batches.c.parked_from.is_not(None),
+        batches.c.remote_id.is_not(None),
+    )
+    return [str(found) for found in db.execute(select(batches.c.remote_id).where(*where)).scalars()]
+
+
 def has_live(db: Connection, provider: str) -> bool:
     """Whether the provider works on a batch."""
     where = batches.c.provider == provider, OPEN, batches.c.state == BatchState.LIVE
@@ -130,13 +143,14 @@ def has_live(db: Connection, provider: str) -> bool:
 def known(
     db: Connection, provider: str, *, remote_ids: Sequence[str], tokens: Sequence[str]
 ) -> list[Batch]:
-    """Return the batches that one of these remote batches or tokens belongs to."""
+    """Return the batches that one of these remote batches or tokens belongs to, oldest first."""
     query = select(*_COLUMNS).where(
         or_(
             and_(batches.c.provider == provider, batches.c.remote_id.in_(remote_ids)),
             batches.c.token.in_(tokens),
         )
     )
+    query = query.order_by(batches.c.id)
     return [_read(row) for row in db.execute(query).mappings()]
 
 

@@ -30,7 +30,7 @@ from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import responses
 from orchestrator.sandbox.core import Sandbox
 from orchestrator.sandbox.faults import Fault
-from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
+from orchestrator.sandbox.temper import Batches, Bounds, Lines, Quirks, Temper
 from orchestrator.sandbox.transport import SandboxTransport
 
 BRISK = Batches(validating=(1, 1), running=(60, 60), finalizing=(1, 1), cancelling=(1, 1))
@@ -220,6 +220,106 @@ def test_a_batch_that_the_provider_forgot_is_asked_for_over_a_day_and_never_rese
     world.run(days=1)
     assert world.sandbox.books().batches == ()
     assert world.job().books.in_flight == 10
+
+
+def until_lost(world: World) -> Sandbox:
+    """Let the provider forget a live batch until it is parked; return the provider that was."""
+    world.sandbox.temper = Temper(batches=SLOW)
+    world.submit(10)
+    world.tick()
+    before, world.sandbox = world.sandbox, Sandbox(world.clock.unix, seed=9)
+    world.providers.made.clear()
+    world.run(days=3)
+    assert world.batches()[0].code == "ORC5207"
+    return before
+
+
+def put_back_at_work(world: World, sandbox: Sandbox) -> None:
+    world.sandbox = sandbox
+    world.providers.made.clear()
+
+
+@pytest.mark.fault("P02", "R10")
+def test_a_lost_batch_that_is_there_again_when_a_person_resumes_is_not_paid_for_twice(
+    world: World,
+) -> None:
+    put_back_at_work(world, until_lost(world))
+    control.resume(world.context, names=["labels"], providers=[])
+    assert world.run().books.succeeded == 10
+    assert len(world.sandbox.books().batches) == 1
+    assert_the_books_agree(world)
+
+
+@pytest.mark.fault("P02")
+def test_the_records_of_a_lost_batch_are_asked_again_when_a_person_resumes(world: World) -> None:
+    until_lost(world)
+    control.resume(world.context, names=["labels"], providers=[])
+    assert world.run().books.succeeded == 10
+    assert len(world.sandbox.books().batches) == 1
+    assert [batch.state for batch in world.batches()] == [BatchState.CLOSED] * 2
+
+
+@pytest.mark.fault("P11")
+def test_a_batch_that_could_not_be_seen_for_days_is_not_called_endless(world: World) -> None:
+    world.sandbox.temper = Temper(batches=Batches(expired=1.0))
+    world.submit(10)
+    world.tick()
+    world.sandbox.temper = Temper(batches=BRISK)
+    world.sandbox.inject("list", Fault.SERVER_ERROR, times=10_000)
+    world.sandbox.inject("retrieve", Fault.SERVER_ERROR, times=10_000)
+    world.run(days=4)
+    assert world.batches()[0].state is BatchState.LIVE
+    world.sandbox._misfortunes.ordered.clear()
+    assert world.run().books.succeeded == 10
+    assert world.sandbox.books().billed_twice() == {}
+
+
+@pytest.mark.fault("P11")
+def test_a_batch_that_never_ends_is_looked_at_once_more_when_a_person_resumes(
+    world: World,
+) -> None:
+    lasting = Quirks(status_words={"expired": "lingering", "cancelled": "lingering"})
+    world.sandbox.temper = Temper(batches=Batches(expired=1.0), quirks=lasting)
+    world.submit(10)
+    world.run(days=4)
+    assert world.batches()[0].code == "ORC5208"
+    world.sandbox.temper = Temper(batches=BRISK, quirks=lasting)
+    control.resume(world.context, names=["labels"], providers=[])
+    world.tick()
+    assert world.batches()[0].state is BatchState.CLOSED
+    assert world.run().books.succeeded == 10
+
+
+@pytest.mark.fault("R10")
+def test_answers_of_a_batch_that_was_given_up_are_taken_while_its_records_wait(
+    world: World,
+) -> None:
+    before = until_lost(world)
+    world.sandbox.inject("upload", Fault.UNAVAILABLE, times=10_000)
+    control.resume(world.context, names=["labels"], providers=[])
+    world.run(days=1 / 24)
+    assert [batch.remote_id is None for batch in world.batches()] == [False, True]
+    put_back_at_work(world, before)
+    before.inject("upload", Fault.UNAVAILABLE, times=10_000)
+    assert world.run().books.succeeded == 10
+    assert len(world.sandbox.books().batches) == 1
+    assert_the_books_agree(world)
+
+
+@pytest.mark.fault("R10")
+def test_answers_of_a_batch_that_was_given_up_change_no_outcome_of_a_later_one(
+    world: World,
+) -> None:
+    before = until_lost(world)
+    control.resume(world.context, names=["labels"], providers=[])
+    assert world.run().books.succeeded == 10
+    with world.registry.read() as db:
+        kept = db.execute(sa.select(responses.c.batch_id, responses.c.body)).all()
+    put_back_at_work(world, before)
+    world.submit(5, name="other")
+    world.run("other")
+    with world.registry.read() as db:
+        assert db.execute(sa.select(responses.c.batch_id, responses.c.body)).all()[:10] == kept
 
 
 @pytest.mark.fault("P04")

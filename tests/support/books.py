@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.api.verifying import verify
+from orchestrator.domain.auditing import was_given_up
 from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.rendering import batch_line
 from orchestrator.domain.transitions import (
@@ -143,7 +144,8 @@ def _remote_batches(story: _Story) -> Iterator[str]:
     for file_id, count in story.remote.batches_per_input().items():
         if count > 1:
             yield f"input file {file_id} made {count} remote batches"
-    used = Counter(batch.remote_id for batch in story.batches if batch.remote_id)
+    followed = (batch for batch in story.batches if not was_given_up(batch))
+    used = Counter(batch.remote_id for batch in followed if batch.remote_id)
     for remote_id, count in used.items():
         if count > 1:
             yield f"remote batch {remote_id} is used by {count} batches"

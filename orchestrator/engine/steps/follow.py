@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import Connection
+
 from orchestrator.domain.errors import GoneError
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import Pace, next_look, seconds
@@ -14,16 +16,18 @@ from orchestrator.domain.transitions import (
     Adopted,
     CancelSent,
     Created,
+    FoundAgain,
     Observed,
     Parked,
     RemoteEnded,
     RemoteGone,
+    Superseded,
     after,
 )
 from orchestrator.domain.windows import parse_hours
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.provider.port import Provider
-from orchestrator.registry import batches
+from orchestrator.registry import batches, jobs, requests
 
 
 def start_following(
@@ -73,6 +77,9 @@ def _deadline(window: str, now: datetime, pace: Pace) -> datetime:
 def observe(ctx: Context, batch: Batch, remote: RemoteBatch) -> Batch:
     """Record what the provider shows of a live batch; an event only when its status is new."""
     now = ctx.now()
+    if batch.parked_from is not None and (remote.status.terminal or batch.gone_since is not None):
+        found = FoundAgain(**_observed(batch, remote, now).values())
+        batch = ctx.record(batch, found, due_at=now + seconds(ctx.pace.cap))
     seen = _observed(batch, remote, now)
     if remote.status.terminal:
         ended = RemoteEnded(
@@ -146,11 +153,39 @@ def cancel(ctx: Context, batch: Batch, job: Job) -> Batch:
 
 
 def lost(ctx: Context, batch: Batch, _job: Job) -> Batch:
-    """Park a batch that the provider does not know any more, or never ends."""
-    gone = batch.gone_since is not None
-    why = "the provider does not know this batch any more"
-    if not gone:
-        why = "the provider has not ended this batch long after its window, nor after a cancel"
-    code = "ORC5207" if gone else "ORC5208"
+    """Ask once more for a batch that the provider does not know any more, or never ends.
+
+    If that changes nothing it waits for a person. One that a person has released gives its members
+    back: they are asked again.
+    """
+    provider = ctx.provider_of(batch)
+    why = "the provider has not ended this batch long after its window, nor after a cancel"
+    code = "ORC5208"
+    try:
+        remote = provider.batch(batch.remote_id or "")
+    except GoneError:
+        if batch.gone_since is None:
+            return ask_of(ctx, provider, batch)
+        why, code = "the provider does not know this batch any more", "ORC5207"
+    else:
+        if remote.status.terminal or batch.gone_since is not None:
+            return observe(ctx, batch, remote)
+    if batch.parked_from is not None:
+        return _give_up(ctx, batch)
     parked = Parked(parked_from=BatchState.LIVE, reason=why, code=code)
     return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))
+
+
+def _give_up(ctx: Context, batch: Batch) -> Batch:
+    now = ctx.now()
+
+    def work(db: Connection) -> Batch:
+        moved = batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
+        count = requests.give_back(db, batch.id)
+        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
+        jobs.set_due(db, batch.job_id, now)
+        return moved
+
+    moved = ctx.registry.write(work)
+    ctx.tell(Told(kind="Superseded", batch=moved))
+    return moved
