@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import Databases
+from support.databases import Databases, spare_round_trips
 from support.world import World
 
 from orchestrator.registry.session import Registry
@@ -41,6 +41,7 @@ def registry_url(request: pytest.FixtureRequest, databases: Databases) -> str:
 @pytest.fixture
 def registry(registry_url: str) -> Iterator[Registry]:
     opened = Registry(registry_url, sync=False)
+    spare_round_trips(opened)
     yield opened
     opened.close()
 

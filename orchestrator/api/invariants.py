@@ -21,7 +21,6 @@ from orchestrator.domain.pacing import Pace, furthest
 from orchestrator.engine.context import read_spec
 from orchestrator.registry import batches, events, jobs, strays
 from orchestrator.registry import invariants as rows
-from orchestrator.registry.recount import one_moment
 from orchestrator.registry.session import Registry
 from orchestrator.spool import Spool
 
@@ -183,8 +182,7 @@ def _histories(registry: Registry, job: Job | None) -> Iterator[Check]:
     tallies = {(rule.invariant, rule.words): _Tally() for rule in Rule}
     tallies |= {_EXTRAS: _Tally(), _LINES: _Tally()}
     names: Mapping[int, str] = {}
-    with registry.read() as db:
-        one_moment(db)
+    with registry.moment() as db:
         for batch, told in rows.batches_with_events(db, job.id if job else None):
             if batch.job_id not in names:
                 names = jobs.names(db, [batch.job_id])
@@ -199,8 +197,7 @@ def _histories(registry: Registry, job: Job | None) -> Iterator[Check]:
                 words = f"{line.source} line {line.line:,} answers {line.records:,}"
                 tallies[_LINES].add(f"{name}: {words}")
     for each in _every(registry, job):
-        with registry.read() as db:
-            one_moment(db)
+        with registry.moment() as db:
             now = jobs.get(db, each.id)
             story = map(_entry, rows.events_of_job(db, now))
             _note(tallies, now.name, breaches_of_job(now, story))
@@ -264,7 +261,7 @@ def _secrets(registry: Registry, secrets: Sequence[str]) -> Check:
         note = "no key is known here: nothing to look for"
         return Check(invariant="I13", what=what, note=note, looked=False)
     tally = _Tally()
-    with registry.read() as db:
+    with registry.moment() as db:
         for table, text in rows.texts(db):
             if any(secret in text for secret in secrets):
                 tally.add(f"a text of the table {table}")

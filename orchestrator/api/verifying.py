@@ -20,7 +20,7 @@ from orchestrator.domain.errors import IntegrityError, NotFound
 from orchestrator.domain.model import Job
 from orchestrator.domain.progress import Prices
 from orchestrator.registry import jobs
-from orchestrator.registry.recount import Recount, one_moment, recount
+from orchestrator.registry.recount import Recount, recount
 from orchestrator.registry.session import Registry
 from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.formats import format_of
@@ -52,8 +52,7 @@ def verify(
 
     Raises NotFound for a file that is not there, IntegrityError for one that is no export.
     """
-    with registry.read() as db:
-        one_moment(db)
+    with registry.moment() as db:
         counted, now = recount(db, job.id), jobs.get(db, job.id)
     found = _of_rows(now, counted)
     return found if export is None else [*found, *_of_file(registry, now, export, prices)]

@@ -5,13 +5,36 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.model import Account, Gate
 from orchestrator.registry import events
 from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.tables import accounts
+
+# Built once, as those of the other tables: building a statement takes longer than running it.
+_EVERYONE = select(accounts).order_by(accounts.c.provider)
+_ONE = select(accounts).where(accounts.c.provider == bindparam("the_provider"))
+_LOCKED = _ONE.with_for_update()
+_SOME = select(accounts).where(accounts.c.provider.in_(bindparam("providers", expanding=True)))
+_TIMES = ("refresh_due_at", "audit_due_at", "until")
+_FURTHEST = select(*(func.max(accounts.c[name]) for name in _TIMES))
+_TAKE_REFRESH = (
+    update(accounts)
+    .where(
+        accounts.c.provider == bindparam("the_provider"), accounts.c.epoch == bindparam("the_epoch")
+    )
+    .values(epoch=accounts.c.epoch + 1, refresh_due_at=bindparam("next_at"))
+)
+_LOOK_BY = (
+    update(accounts)
+    .where(
+        accounts.c.provider == bindparam("the_provider"),
+        accounts.c.refresh_due_at > bindparam("latest"),
+    )
+    .values(refresh_due_at=bindparam("latest"))
+)
 
 
 def _read(row: RowMapping) -> Account:
@@ -20,14 +43,13 @@ def _read(row: RowMapping) -> Account:
 
 def find(db: Connection, provider: str) -> Account | None:
     """Return the account of a provider, if it was ever used."""
-    row = db.execute(select(accounts).where(accounts.c.provider == provider)).mappings().first()
+    row = db.execute(_ONE, {"the_provider": provider}).mappings().first()
     return _read(row) if row else None
 
 
 def everyone(db: Connection) -> list[Account]:
     """Return every account, by name."""
-    rows = db.execute(select(accounts).order_by(accounts.c.provider)).mappings()
-    return [_read(row) for row in rows]
+    return [_read(row) for row in db.execute(_EVERYONE).mappings()]
 
 
 def ensure(db: Connection, provider: str, now: datetime) -> Account:
@@ -43,8 +65,7 @@ def ensure(db: Connection, provider: str, now: datetime) -> Account:
 def lock(db: Connection, provider: str, now: datetime) -> Account:
     """Return the account, locked until the transaction ends: what it may hold is counted alone."""
     ensure(db, provider, now)
-    query = select(accounts).where(accounts.c.provider == provider).with_for_update()
-    return _read(db.execute(query).mappings().one())
+    return _read(db.execute(_LOCKED, {"the_provider": provider}).mappings().one())
 
 
 def take_turn(
@@ -117,28 +138,20 @@ def set_gate(
 
 def take_refresh(db: Connection, account: Account, *, next_at: datetime) -> bool:
     """Claim one refresh of an account: true for exactly one worker an interval."""
-    written = db.execute(
-        update(accounts)
-        .where(accounts.c.provider == account.provider, accounts.c.epoch == account.epoch)
-        .values(epoch=accounts.c.epoch + 1, refresh_due_at=next_at)
-    )
+    mine = {"the_provider": account.provider, "the_epoch": account.epoch}
+    written = db.execute(_TAKE_REFRESH, {**mine, "next_at": next_at})
     return written.rowcount == 1
 
 
 def look_by(db: Connection, provider: str, when: datetime) -> None:
     """Have an account listed by `when` at the latest."""
     ensure(db, provider, when)
-    db.execute(
-        update(accounts)
-        .where(accounts.c.provider == provider, accounts.c.refresh_due_at > when)
-        .values(refresh_due_at=when)
-    )
+    db.execute(_LOOK_BY, {"the_provider": provider, "latest": when})
 
 
 def next_refresh(db: Connection, providers: list[str]) -> datetime | None:
     """Return when the next of these accounts is to be listed."""
-    query = select(accounts).where(accounts.c.provider.in_(providers))
-    found = [_read(row) for row in db.execute(query).mappings()]
+    found = [_read(row) for row in db.execute(_SOME, {"providers": providers}).mappings()]
     return min((_refreshed_at(account) for account in found), default=None)
 
 
@@ -149,12 +162,9 @@ def _refreshed_at(account: Account) -> datetime:
     return max(account.refresh_due_at, account.until)
 
 
-_TIMES = ("refresh_due_at", "audit_due_at", "until")
-
-
 def furthest_due(db: Connection) -> datetime | None:
     """Return the furthest of the times that accounts wait for."""
-    row = db.execute(select(*(func.max(accounts.c[name]) for name in _TIMES))).one()
+    row = db.execute(_FURTHEST).one()
     return max((time for time in row if time is not None), default=None)
 
 

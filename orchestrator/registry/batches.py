@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Batch, BatchState
 from orchestrator.domain.transitions import SETTLED, Event, after
 from orchestrator.registry import events
-from orchestrator.registry.bulk import among
+from orchestrator.registry.bulk import among, one_of, packed
 from orchestrator.registry.tables import batches, workers
-from orchestrator.registry.workers import lease_time
+from orchestrator.registry.workers import lease_clock
 
 _COLUMNS = [column for column in batches.c if column.name != "owner"]
 
@@ -42,13 +57,48 @@ read every batch there ever was."""
 _ENDED = tuple(SETTLED | {BatchState.PARKED})
 
 
+_ONE = select(*_COLUMNS).where(batches.c.id == bindparam("the_id"))
+_OF_JOB = (
+    select(*_COLUMNS)
+    .where(batches.c.job_id == bindparam("the_job"), batches.c.number > bindparam("after"))
+    .order_by(batches.c.number)
+    .limit(bindparam("most"))
+)
+_AT_PROVIDER = batches.c.provider == bindparam("the_provider"), OPEN
+_LIVE = (
+    select(*_COLUMNS)
+    .where(*_AT_PROVIDER, batches.c.state == BatchState.LIVE)
+    .order_by(batches.c.id)
+)
+_HAS_LIVE = select(batches.c.id).where(*_AT_PROVIDER, batches.c.state == BatchState.LIVE).limit(1)
+_OLDEST_UNSETTLED = select(func.min(batches.c.planned_at)).where(
+    *_AT_PROVIDER, batches.c.state.not_in(tuple(SETTLED))
+)
+_FURTHEST_DUE = select(func.max(batches.c.due_at)).where(OPEN)
+_COUNT_IN_FLIGHT = select(func.count()).where(*_AT_PROVIDER, batches.c.state.not_in(_ENDED))
+_COUNT_UNFINISHED = select(func.count()).where(
+    batches.c.job_id == bindparam("the_job"), batches.c.state.not_in(tuple(SETTLED))
+)
+_REMOTE_FILES = select(
+    func.count(batches.c.input_file_id)
+    + func.count(batches.c.output_file_id)
+    + func.count(batches.c.error_file_id),
+    func.coalesce(func.sum(batches.c.bytes), 0)
+    + func.coalesce(func.sum(batches.c.output_bytes), 0)
+    + func.coalesce(func.sum(batches.c.error_bytes), 0),
+).where(*_AT_PROVIDER, batches.c.input_file_id.is_not(None))
+_MINE = batches.c.id == bindparam("the_id"), batches.c.epoch == bindparam("the_epoch")
+_MINE_IN_STATE = (*_MINE, batches.c.state == bindparam("the_state"))
+_RELEASE = update(batches).where(*_MINE).values(owner=None, due_at=bindparam("next_at"))
+
+
 def _read(row: RowMapping) -> Batch:
     return Batch(**{**row, "state": BatchState(row["state"])})
 
 
 def get(db: Connection, batch_id: int) -> Batch:
     """Return one batch."""
-    return _read(db.execute(select(*_COLUMNS).where(batches.c.id == batch_id)).mappings().one())
+    return _read(db.execute(_ONE, {"the_id": batch_id}).mappings().one())
 
 
 def find(db: Connection, *, job_id: int, number: int) -> Batch | None:
@@ -67,13 +117,8 @@ def find_remote(db: Connection, remote_id: str) -> Batch | None:
 
 def of_job(db: Connection, job_id: int, *, after_number: int = 0, limit: int = 50) -> list[Batch]:
     """Return batches of a job in the order of their numbers."""
-    query = (
-        select(*_COLUMNS)
-        .where(batches.c.job_id == job_id, batches.c.number > after_number)
-        .order_by(batches.c.number)
-        .limit(limit)
-    )
-    return [_read(row) for row in db.execute(query).mappings()]
+    wanted = {"the_job": job_id, "after": after_number, "most": limit}
+    return [_read(row) for row in db.execute(_OF_JOB, wanted).mappings()]
 
 
 def page(db: Connection, *, after: int = 0, limit: int = 50) -> list[Batch]:
@@ -114,12 +159,7 @@ def take_over(db: Connection, batch: Batch) -> Batch:
 
 def live(db: Connection, provider: str) -> list[Batch]:
     """Return the batches that the provider works on, oldest first."""
-    query = (
-        select(*_COLUMNS)
-        .where(batches.c.provider == provider, OPEN, batches.c.state == BatchState.LIVE)
-        .order_by(batches.c.id)
-    )
-    return [_read(row) for row in db.execute(query).mappings()]
+    return [_read(row) for row in db.execute(_LIVE, {"the_provider": provider}).mappings()]
 
 
 def given_up(db: Connection, provider: str, job_id: int) -> list[str]:
@@ -136,8 +176,7 @@ def given_up(db: Connection, provider: str, job_id: int) -> list[str]:
 
 def has_live(db: Connection, provider: str) -> bool:
     """Whether the provider works on a batch."""
-    where = batches.c.provider == provider, OPEN, batches.c.state == BatchState.LIVE
-    return db.execute(select(batches.c.id).where(*where).limit(1)).first() is not None
+    return db.execute(_HAS_LIVE, {"the_provider": provider}).first() is not None
 
 
 def known(
@@ -181,8 +220,7 @@ def owner(db: Connection, batch_id: int) -> str | None:
 
 def oldest_unsettled(db: Connection, provider: str) -> datetime | None:
     """Return when the oldest batch of a provider that holds members was planned."""
-    where = batches.c.provider == provider, OPEN, batches.c.state.not_in(tuple(SETTLED))
-    return db.execute(select(func.min(batches.c.planned_at)).where(*where)).scalar_one_or_none()
+    return db.execute(_OLDEST_UNSETTLED, {"the_provider": provider}).scalar_one_or_none()
 
 
 def due_for_cleaning(db: Connection, provider: str, limit: int) -> list[int]:
@@ -198,8 +236,7 @@ def due_for_cleaning(db: Connection, provider: str, limit: int) -> list[int]:
 
 def furthest_due(db: Connection) -> datetime | None:
     """Return the furthest due time of a batch."""
-    query = select(func.max(batches.c.due_at)).where(OPEN)
-    return db.execute(query).scalar_one_or_none()
+    return db.execute(_FURTHEST_DUE).scalar_one_or_none()
 
 
 def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
@@ -220,28 +257,17 @@ def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
 
 def count_in_flight(db: Connection, provider: str) -> int:
     """Count the batches of a provider that hold members and are not parked."""
-    where = and_(batches.c.provider == provider, OPEN, batches.c.state.not_in(_ENDED))
-    return int(db.execute(select(func.count()).where(where)).scalar_one())
+    return int(db.execute(_COUNT_IN_FLIGHT, {"the_provider": provider}).scalar_one())
 
 
 def count_unfinished(db: Connection, job_id: int) -> int:
     """Count the batches of a job that hold members, parked ones too."""
-    where = and_(batches.c.job_id == job_id, batches.c.state.not_in(tuple(SETTLED)))
-    return int(db.execute(select(func.count()).where(where)).scalar_one())
+    return int(db.execute(_COUNT_UNFINISHED, {"the_job": job_id}).scalar_one())
 
 
 def remote_files(db: Connection, provider: str) -> tuple[int, int]:
     """Return count and bytes of our files that the provider still holds, results included."""
-    held = batches.c.input_file_id.is_not(None)
-    query = select(
-        func.count(batches.c.input_file_id)
-        + func.count(batches.c.output_file_id)
-        + func.count(batches.c.error_file_id),
-        func.coalesce(func.sum(batches.c.bytes), 0)
-        + func.coalesce(func.sum(batches.c.output_bytes), 0)
-        + func.coalesce(func.sum(batches.c.error_bytes), 0),
-    ).where(batches.c.provider == provider, OPEN, held)
-    count, size = db.execute(query).one()
+    count, size = db.execute(_REMOTE_FILES, {"the_provider": provider}).one()
     return int(count), int(size)
 
 
@@ -265,38 +291,50 @@ def claim(
 
     A batch whose owner's lease is over is due for anybody. `busy`: ids this worker works on now.
     """
-    living = workers.c.lease_until > lease_time(db, now)
-    alive = select(workers.c.id).where(living, workers.c.id != worker)
+    statement = _claiming(db.dialect.name, job_id is not None)
+    wanted = {"me": worker, "now": now, "most": limit, "the_job": job_id}
+    taken = db.execute(statement, {**wanted, "busy": packed(db.dialect.name, busy)})
+    return sorted((_read(row) for row in taken.mappings()), key=lambda batch: batch.id)
+
+
+@functools.cache
+def _claiming(dialect: str, one_job: bool) -> ReturningUpdate[Any]:
     due = (
         select(batches.c.id)
         .where(
             OPEN,
-            batches.c.due_at <= now,
-            or_(batches.c.owner.is_(None), batches.c.owner.not_in(alive)),
-            ~among(db, batches.c.id, busy),
+            batches.c.due_at <= bindparam("now"),
+            _free(dialect),
+            ~one_of(dialect, batches.c.id, "busy"),
         )
         .order_by(batches.c.due_at, batches.c.id)
-        .limit(limit)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True)
     )
-    if job_id is not None:
-        due = due.where(batches.c.job_id == job_id)
-    taken = db.execute(
+    if one_job:
+        due = due.where(batches.c.job_id == bindparam("the_job"))
+    return (
         update(batches)
         .where(batches.c.id.in_(due.scalar_subquery()))
-        .values(owner=worker, epoch=batches.c.epoch + 1)
+        .values(owner=bindparam("me"), epoch=batches.c.epoch + 1)
         .returning(*_COLUMNS)
     )
-    return sorted((_read(row) for row in taken.mappings()), key=lambda batch: batch.id)
+
+
+def _others(dialect: str) -> tuple[ColumnElement[bool], ...]:
+    """Select the other workers whose leases hold at `now`; `me` is who asks."""
+    return workers.c.lease_until > lease_clock(dialect), workers.c.id != bindparam("me")
+
+
+def _free(dialect: str) -> ColumnElement[bool]:
+    """Select batches that no other living worker holds."""
+    held = batches.c.owner.not_in(select(workers.c.id).where(*_others(dialect)))
+    return or_(batches.c.owner.is_(None), held)
 
 
 def release(db: Connection, batch: Batch, *, due_at: datetime) -> None:
     """Give a claim back; a claim that is not ours any more is left alone."""
-    db.execute(
-        update(batches)
-        .where(batches.c.id == batch.id, batches.c.epoch == batch.epoch)
-        .values(owner=None, due_at=due_at)
-    )
+    db.execute(_RELEASE, {"the_id": batch.id, "the_epoch": batch.epoch, "next_at": due_at})
 
 
 def put_off(
@@ -320,16 +358,8 @@ def move(
     """
     moved = after(batch, event, now, due_at)
     changes = event.changes()
-    written = db.execute(
-        update(batches)
-        .where(
-            batches.c.id == batch.id,
-            batches.c.state == batch.state,
-            batches.c.epoch == batch.epoch,
-        )
-        .values(**changes, state=moved.state, state_at=moved.state_at, due_at=moved.due_at)
-    )
-    if written.rowcount != 1:
+    times = {"state_at": moved.state_at, "due_at": moved.due_at}
+    if not _change(db, batch, {**changes, "state": moved.state, **times}):
         raise ClaimLost(f"batch {batch.id} is no longer {batch.state} under epoch {batch.epoch}")
     events.record(
         db,
@@ -344,18 +374,22 @@ def move(
     return moved
 
 
+def _change(db: Connection, batch: Batch, values: Mapping[str, Any]) -> bool:
+    """Set columns of a batch that is still in the state and under the epoch it was read in."""
+    mine = {"the_id": batch.id, "the_state": batch.state, "the_epoch": batch.epoch}
+    new = {f"new_{name}": value for name, value in values.items()}
+    return db.execute(_changing(tuple(values)), {**mine, **new}).rowcount == 1
+
+
+@functools.cache
+def _changing(names: tuple[str, ...]) -> Update:
+    values = {name: bindparam(f"new_{name}", type_=batches.c[name].type) for name in names}
+    return update(batches).where(*_MINE_IN_STATE).values(values)
+
+
 def note_look(db: Connection, batch: Batch, **seen: Any) -> bool:  # noqa: ANN401 - columns
     """Keep what a look at a live batch showed when its status is the same: no move, no event."""
-    written = db.execute(
-        update(batches)
-        .where(
-            batches.c.id == batch.id,
-            batches.c.state == BatchState.LIVE,
-            batches.c.epoch == batch.epoch,
-        )
-        .values(**seen)
-    )
-    return written.rowcount == 1
+    return batch.state is BatchState.LIVE and _change(db, batch, seen)
 
 
 def note_progress(db: Connection, batch: Batch, **added: int) -> Batch:
@@ -363,19 +397,19 @@ def note_progress(db: Connection, batch: Batch, **added: int) -> Batch:
 
     Raises ClaimLost if the batch is not ours any more.
     """
-    written = db.execute(
-        update(batches)
-        .where(
-            batches.c.id == batch.id,
-            batches.c.state == batch.state,
-            batches.c.epoch == batch.epoch,
-            batches.c.cursor == batch.cursor,
-        )
-        .values({name: batches.c[name] + count for name, count in added.items()})
-    )
+    mine = {"the_id": batch.id, "the_state": batch.state, "the_epoch": batch.epoch}
+    plus = {f"plus_{name}": count for name, count in added.items()}
+    written = db.execute(_adding(tuple(added)), {**mine, "the_cursor": batch.cursor, **plus})
     if written.rowcount != 1:
         raise ClaimLost(f"batch {batch.id} is no longer {batch.state} under epoch {batch.epoch}")
     return batch.with_(**{name: getattr(batch, name) + count for name, count in added.items()})
+
+
+@functools.cache
+def _adding(names: tuple[str, ...]) -> Update:
+    where = (*_MINE_IN_STATE, batches.c.cursor == bindparam("the_cursor"))
+    values = {name: batches.c[name] + bindparam(f"plus_{name}") for name in names}
+    return update(batches).where(*where).values(values)
 
 
 def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
@@ -383,14 +417,18 @@ def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
 
     What other living workers hold is theirs until their leases are over.
     """
-    living = workers.c.lease_until > lease_time(db, now), workers.c.id != worker
-    free = or_(
-        batches.c.owner.is_(None), batches.c.owner.not_in(select(workers.c.id).where(*living))
-    )
-    query = select(batches.c.due_at).where(OPEN, free).order_by(batches.c.due_at).limit(1)
-    due_at = db.execute(query).scalar_one_or_none()
-    over_at = db.execute(select(func.min(workers.c.lease_until)).where(*living)).scalar_one()
+    mine = {"me": worker, "now": now}
+    first, over = _waiting(db.dialect.name)
+    due_at = db.execute(first, mine).scalar_one_or_none()
+    over_at = db.execute(over, mine).scalar_one()
     return min((at for at in (due_at, over_at) if at is not None), default=None)
+
+
+@functools.cache
+def _waiting(dialect: str) -> tuple[Select[Any], Select[Any]]:
+    """Return what selects the first due time of a free batch, and the first end of a lease."""
+    first = select(batches.c.due_at).where(OPEN, _free(dialect)).order_by(batches.c.due_at).limit(1)
+    return first, select(func.min(workers.c.lease_until)).where(*_others(dialect))
 
 
 def hurry(db: Connection, batch_ids: Iterable[int], now: datetime) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import any_
+from sqlalchemy.types import TypeEngine
 
 from orchestrator.registry.tables import Utc
 
@@ -133,9 +135,28 @@ def among(
     db: Connection, column: Column[Any], ids: Sequence[int] | Sequence[str]
 ) -> ColumnElement[bool]:
     """Return the condition that `column` is one of `ids`, one bound parameter however many."""
-    if db.dialect.name == "sqlite":
-        text = msgspec.json.encode(list(ids)).decode()
-        each = func.json_each(text).table_valued("value")
+    dialect = db.dialect.name
+    value = packed(dialect, ids)
+    texts = bool(ids) and isinstance(ids[0], str)
+    return _one_of(dialect, column, bindparam(None, value, type_=_type_of(dialect, texts=texts)))
+
+
+def one_of(dialect: str, column: Column[Any], name: str) -> ColumnElement[bool]:
+    """Return `among` for a statement that is built once: the parameter `name` is `packed` ids."""
+    return _one_of(dialect, column, bindparam(name, type_=_type_of(dialect, texts=False)))
+
+
+def packed(dialect: str, ids: Sequence[int] | Sequence[str]) -> object:
+    """Return ids as the one parameter that holds them all."""
+    return msgspec.json.encode(list(ids)).decode() if dialect == "sqlite" else list(ids)
+
+
+def _type_of(dialect: str, *, texts: bool) -> TypeEngine[Any]:
+    return Text() if dialect == "sqlite" else ARRAY(Text() if texts else BigInteger())
+
+
+def _one_of(dialect: str, column: Column[Any], given: BindParameter[Any]) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        each = func.json_each(given).table_valued("value")
         return column.in_(select(each.c.value))
-    kind = Text() if ids and isinstance(ids[0], str) else BigInteger()
-    return column == any_(bindparam(None, list(ids), type_=ARRAY(kind)))
+    return column == any_(given)

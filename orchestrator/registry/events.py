@@ -31,6 +31,9 @@ _UNTOLD = frozenset({"remote_raw", "spare_tokens", "looked_at", "changed_at"})
 """Changes that a story does not need: bulky, or told by the event's own time."""
 
 
+_APPEND = insert(events)
+
+
 def record(
     db: Connection,
     kind: str,
@@ -44,17 +47,16 @@ def record(
 ) -> None:
     """Append one event, in the caller's transaction."""
     told = {k: v for k, v in (data or {}).items() if v is not None and k not in _UNTOLD}
-    db.execute(
-        insert(events).values(
-            at=at,
-            kind=kind,
-            job_id=job_id,
-            batch_id=batch_id,
-            provider=provider,
-            actor=actor,
-            data=msgspec.json.encode(told, enc_hook=str).decode(),
-        )
-    )
+    row = {
+        "at": at,
+        "kind": kind,
+        "job_id": job_id,
+        "batch_id": batch_id,
+        "provider": provider,
+        "actor": actor,
+        "data": msgspec.json.encode(told, enc_hook=str).decode(),
+    }
+    db.execute(_APPEND, row)
 
 
 def page(

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    Update,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.errors import ClaimLost
@@ -21,7 +31,22 @@ _BOOKS = tuple(field.name for field in fields(Books))
 AT_WORK = jobs.c.state.in_((literal_column("'running'"), literal_column("'cancelling'")))
 """The very words of the partial index: SQLite proves nothing of bound parameters."""
 
-_ACTIVE = tuple(set(JobState) - JOB_FINAL)
+_OPEN = jobs.c.state.in_(tuple(set(JobState) - JOB_FINAL))
+_ONE = select(jobs).where(jobs.c.id == bindparam("the_id"))
+_LOCKED = _ONE.with_for_update()
+_NAMED = select(jobs).where(jobs.c.name == bindparam("the_name"))
+_ACTIVE = select(jobs).where(_OPEN).order_by(jobs.c.id)
+_PROVIDERS = select(jobs.c.provider).where(_OPEN).distinct()
+_DUE = (
+    select(jobs)
+    .where(AT_WORK, jobs.c.due_at <= bindparam("by"))
+    .order_by(jobs.c.due_at, jobs.c.id)
+    .limit(bindparam("most"))
+)
+_DUE_ONE = _DUE.where(jobs.c.id == bindparam("the_id"))
+_NEXT_DUE = select(func.min(jobs.c.due_at)).where(AT_WORK)
+_FURTHEST_DUE = select(func.max(jobs.c.due_at)).where(AT_WORK)
+_SET_DUE = update(jobs).where(jobs.c.id == bindparam("the_id")).values(due_at=bindparam("when"))
 
 
 def _read(row: RowMapping) -> Job:
@@ -32,12 +57,12 @@ def _read(row: RowMapping) -> Job:
 
 def get(db: Connection, job_id: int) -> Job:
     """Return one job."""
-    return _read(db.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one())
+    return _read(db.execute(_ONE, {"the_id": job_id}).mappings().one())
 
 
 def find(db: Connection, name: str) -> Job | None:
     """Return the job of this name, if there is one."""
-    row = db.execute(select(jobs).where(jobs.c.name == name)).mappings().first()
+    row = db.execute(_NAMED, {"the_name": name}).mappings().first()
     return _read(row) if row else None
 
 
@@ -69,35 +94,29 @@ def names(db: Connection, ids: Sequence[int]) -> dict[int, str]:
 
 def active(db: Connection) -> list[Job]:
     """Return the jobs that still have open records."""
-    query = select(jobs).where(jobs.c.state.in_(_ACTIVE)).order_by(jobs.c.id)
-    return [_read(row) for row in db.execute(query).mappings()]
+    return [_read(row) for row in db.execute(_ACTIVE).mappings()]
 
 
 def providers_at_work(db: Connection) -> set[str]:
     """Return the providers for which a job has open records."""
-    query = select(jobs.c.provider).where(jobs.c.state.in_(_ACTIVE)).distinct()
-    return set(db.execute(query).scalars())
+    return set(db.execute(_PROVIDERS).scalars())
 
 
 def due(db: Connection, now: datetime, *, job_id: int | None = None, limit: int = 100) -> list[Job]:
     """Return the jobs that may need a move of their own."""
-    query = select(jobs).where(AT_WORK, jobs.c.due_at <= now)
-    if job_id is not None:
-        query = query.where(jobs.c.id == job_id)
-    rows = db.execute(query.order_by(jobs.c.due_at, jobs.c.id).limit(limit)).mappings()
+    query = _DUE if job_id is None else _DUE_ONE
+    rows = db.execute(query, {"by": now, "most": limit, "the_id": job_id}).mappings()
     return [_read(row) for row in rows]
 
 
 def next_due(db: Connection) -> datetime | None:
     """Return when the next job is due."""
-    query = select(func.min(jobs.c.due_at)).where(AT_WORK)
-    return db.execute(query).scalar_one_or_none()
+    return db.execute(_NEXT_DUE).scalar_one_or_none()
 
 
 def furthest_due(db: Connection) -> datetime | None:
     """Return the furthest due time of a job."""
-    query = select(func.max(jobs.c.due_at)).where(AT_WORK)
-    return db.execute(query).scalar_one_or_none()
+    return db.execute(_FURTHEST_DUE).scalar_one_or_none()
 
 
 def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
@@ -108,8 +127,7 @@ def clamp(db: Connection, now: datetime, furthest: datetime) -> None:
 
 def lock(db: Connection, job_id: int) -> Job:
     """Return the job, locked until the transaction ends."""
-    query = select(jobs).where(jobs.c.id == job_id).with_for_update()
-    return _read(db.execute(query).mappings().one())
+    return _read(db.execute(_LOCKED, {"the_id": job_id}).mappings().one())
 
 
 def add(
@@ -170,9 +188,16 @@ def count(db: Connection, job_id: int, **added: int) -> None:
 
     The CHECK constraint refuses what would not add up.
     """
-    changes = {name: jobs.c[name] + delta for name, delta in added.items() if delta}
+    changes = {name: delta for name, delta in added.items() if delta}
     if changes:
-        db.execute(update(jobs).where(jobs.c.id == job_id).values(**changes))
+        plus = {f"plus_{name}": delta for name, delta in changes.items()}
+        db.execute(_counting(tuple(changes)), {"the_id": job_id, **plus})
+
+
+@functools.cache
+def _counting(names: tuple[str, ...]) -> Update:
+    changes = {name: jobs.c[name] + bindparam(f"plus_{name}") for name in names}
+    return update(jobs).where(jobs.c.id == bindparam("the_id")).values(**changes)
 
 
 def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:
@@ -182,7 +207,7 @@ def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:
 
 def set_due(db: Connection, job_id: int, due_at: datetime) -> None:
     """Say when the job is looked at again."""
-    db.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=due_at))
+    db.execute(_SET_DUE, {"the_id": job_id, "when": due_at})
 
 
 def move(

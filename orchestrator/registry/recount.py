@@ -35,12 +35,6 @@ class Recount:
     tokens_cached: int
 
 
-def one_moment(db: Connection) -> None:
-    """Let all further reads of this transaction see the same moment."""
-    if db.dialect.name == "postgresql":
-        db.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-
-
 def recount(db: Connection, job_id: int) -> Recount:
     """Return the counts of one job, all of one moment."""
     first, last = span(job_id, 0, _ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import RequestState
@@ -14,6 +14,37 @@ from orchestrator.registry.bulk import among, insert_rows
 from orchestrator.registry.tables import jobs, payloads, requests
 
 _SEQ_BITS = 32
+
+
+_OF_BATCH = requests.c.batch_id == bindparam("the_batch")
+_ASSIGNED = requests.c.state == RequestState.ASSIGNED
+_WAITING = (
+    requests.c.job_id == bindparam("the_job"),
+    requests.c.state == RequestState.PENDING,
+)
+_FIRST_MODEL = (
+    select(requests.c.model).where(*_WAITING).order_by(requests.c.model, requests.c.id).limit(1)
+)
+_PENDING = (
+    select(requests.c.id, requests.c.size)
+    .where(*_WAITING, requests.c.model == bindparam("the_model"))
+    .order_by(requests.c.id)
+    .limit(bindparam("most"))
+)
+_MEMBERS = (
+    select(requests.c.id, requests.c.custom_id, requests.c.rounds, requests.c.refusals)
+    .where(_OF_BATCH)
+    .order_by(requests.c.id)
+)
+_LINES = (
+    select(requests.c.id, requests.c.custom_id, payloads.c.body)
+    .join(payloads, payloads.c.request_id == requests.c.id)
+    .where(_OF_BATCH, requests.c.id > bindparam("after"))
+    .order_by(requests.c.id)
+    .limit(bindparam("most"))
+)
+_SIZES = select(requests.c.id, requests.c.size).where(_OF_BATCH, _ASSIGNED).order_by(requests.c.id)
+_GIVE_BACK = update(requests).where(_OF_BATCH, _ASSIGNED).values(state=RequestState.PENDING)
 
 
 class Member(NamedTuple):
@@ -91,28 +122,13 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
 
 def first_pending_model(db: Connection, job_id: int) -> str | None:
     """Return the model of the next requests to pack, or None when none waits."""
-    query = (
-        select(requests.c.model)
-        .where(requests.c.job_id == job_id, requests.c.state == RequestState.PENDING)
-        .order_by(requests.c.model, requests.c.id)
-        .limit(1)
-    )
-    return db.execute(query).scalar_one_or_none()
+    return db.execute(_FIRST_MODEL, {"the_job": job_id}).scalar_one_or_none()
 
 
 def pending(db: Connection, job_id: int, model: str, limit: int) -> list[SizedRequest]:
     """Return up to `limit` waiting requests of one model, in source order."""
-    query = (
-        select(requests.c.id, requests.c.size)
-        .where(
-            requests.c.job_id == job_id,
-            requests.c.state == RequestState.PENDING,
-            requests.c.model == model,
-        )
-        .order_by(requests.c.id)
-        .limit(limit)
-    )
-    return [SizedRequest(*row) for row in db.execute(query)]
+    wanted = {"the_job": job_id, "the_model": model, "most": limit}
+    return [SizedRequest(*row) for row in db.execute(_PENDING, wanted)]
 
 
 def assign(db: Connection, batch_id: int, ids: Sequence[int]) -> int:
@@ -127,34 +143,13 @@ def assign(db: Connection, batch_id: int, ids: Sequence[int]) -> int:
 
 def members(db: Connection, batch_id: int) -> list[Member]:
     """Return who travels, or last travelled, in a batch, in source order."""
-    query = (
-        select(requests.c.id, requests.c.custom_id, requests.c.rounds, requests.c.refusals)
-        .where(requests.c.batch_id == batch_id)
-        .order_by(requests.c.id)
-    )
-    return [Member(*row) for row in db.execute(query)]
+    return [Member(*row) for row in db.execute(_MEMBERS, {"the_batch": batch_id})]
 
 
 def lines(db: Connection, batch_id: int, *, after: int, limit: int) -> list[Line]:
     """Return what the next lines of a batch's input file are made of, in source order."""
-    query = (
-        select(requests.c.id, requests.c.custom_id, payloads.c.body)
-        .join(payloads, payloads.c.request_id == requests.c.id)
-        .where(requests.c.batch_id == batch_id, requests.c.id > after)
-        .order_by(requests.c.id)
-        .limit(limit)
-    )
-    return [Line(*row) for row in db.execute(query)]
-
-
-def still_open(db: Connection, batch_id: int, ids: Sequence[int]) -> set[int]:
-    """Return which of `ids` still wait for their answer from this batch."""
-    query = select(requests.c.id).where(
-        among(db, requests.c.id, ids),
-        requests.c.state == RequestState.ASSIGNED,
-        requests.c.batch_id == batch_id,
-    )
-    return set(db.execute(query).scalars())
+    wanted = {"the_batch": batch_id, "after": after, "most": limit}
+    return [Line(*row) for row in db.execute(_LINES, wanted)]
 
 
 def close(db: Connection, batch_id: int, ids: Sequence[int], word: RequestState) -> int:
@@ -185,11 +180,7 @@ def burn(db: Connection, batch_id: int, ids: Sequence[int]) -> None:
 
 def give_back(db: Connection, batch_id: int) -> int:
     """Let every member that has no final word wait for another batch; return how many."""
-    written = db.execute(
-        update(requests)
-        .where(requests.c.batch_id == batch_id, requests.c.state == RequestState.ASSIGNED)
-        .values(state=RequestState.PENDING)
-    )
+    written = db.execute(_GIVE_BACK, {"the_batch": batch_id})
     return written.rowcount
 
 
@@ -219,12 +210,7 @@ def hand_over(db: Connection, batch_id: int, heir: int, ids: Sequence[int]) -> i
 
 def sizes(db: Connection, batch_id: int) -> list[SizedRequest]:
     """Return a batch's members and the bytes of their lines, in source order."""
-    query = (
-        select(requests.c.id, requests.c.size)
-        .where(requests.c.batch_id == batch_id, requests.c.state == RequestState.ASSIGNED)
-        .order_by(requests.c.id)
-    )
-    return [SizedRequest(*row) for row in db.execute(query)]
+    return [SizedRequest(*row) for row in db.execute(_SIZES, {"the_batch": batch_id})]
 
 
 def failed_ids(db: Connection, job_id: int, conditions: Sequence[ColumnElement[bool]]) -> list[int]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Interval,
+    bindparam,
     delete,
     func,
     insert,
@@ -30,6 +31,11 @@ def lease_time(db: Connection, now: datetime) -> ColumnElement[datetime]:
     On SQLite, which one worker holds alone, it is that worker's `now`.
     """
     return literal(now, Utc) if db.dialect.name == "sqlite" else func.now(type_=Utc())
+
+
+def lease_clock(dialect: str) -> ColumnElement[datetime]:
+    """Return `lease_time` for a statement that is built once: on SQLite the parameter `now`."""
+    return bindparam("now", type_=Utc()) if dialect == "sqlite" else func.now(type_=Utc())
 
 
 def _until(db: Connection, now: datetime, lease: timedelta) -> ColumnElement[datetime]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from support.books import disagreements
-from support.databases import Databases
+from support.databases import Databases, spare_round_trips
 from support.world import World
 
 from crash.boundaries import Boundary, Crash, Saboteur, Strike, Watcher
@@ -67,21 +67,13 @@ class Outcome:
     events: set[str] = field(default_factory=set)
 
 
-def _spare_round_trips(registry: Registry) -> None:
-    """Halve the time on PostgreSQL: the server is there, and a single read needs no transaction."""
-    for engine in (registry._writer, registry._reader):
-        engine.pool._pre_ping = False
-    registry._reader = registry._reader.execution_options(isolation_level="AUTOCOMMIT")
-
-
 class Lab:
     """Runs scenarios on one database, each in a world of its own."""
 
     def __init__(self, databases: Databases, dialect: str) -> None:
         self.dialect = dialect
         self._registry = Registry(databases.fresh(dialect), sync=False)
-        if dialect == "postgresql":
-            _spare_round_trips(self._registry)
+        spare_round_trips(self._registry)
         memory = Path("/dev/shm")
         self._folder = Path(
             tempfile.mkdtemp(prefix="orc-", dir=memory if memory.is_dir() else None)

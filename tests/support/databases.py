@@ -76,6 +76,12 @@ class Databases:
         engine.dispose()
 
 
+def spare_round_trips(registry: Registry) -> None:
+    """Do not ask a server for a sign of life before each transaction: it is there."""
+    for engine in (registry._writer, registry._reader):
+        engine.pool._pre_ping = False
+
+
 def _migrate(url: str) -> None:
     registry = Registry(url, sync=False)
     migrate.ensure(registry, now=NOW)
