@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,13 +35,21 @@ def put_back(registry: Registry, memory: Memory) -> None:
 
 def empty(db: sa.Connection) -> None:
     """Remove every row."""
+    names = [table.name for table in reversed(metadata.sorted_tables)]
     if db.dialect.name == "postgresql":
-        names = ", ".join(table.name for table in metadata.sorted_tables)
-        db.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        # In one go, and faster than TRUNCATE, which makes new files.
+        resets = (f"setval('{name}', 1, false)" for name in _sequences())
+        removals = "".join(f"DELETE FROM {name}; " for name in names)
+        db.exec_driver_sql(f"{removals} SELECT {', '.join(resets)}")
         return
-    for table in reversed(metadata.sorted_tables):
-        db.execute(sa.delete(table))
-    db.execute(sa.text("DELETE FROM sqlite_sequence"))
+    for name in (*names, "sqlite_sequence"):
+        db.exec_driver_sql(f"DELETE FROM {name}")
+
+
+def _sequences() -> Iterator[str]:
+    for table in metadata.sorted_tables:
+        if table.autoincrement_column is not None:
+            yield f"{table.name}_{table.autoincrement_column.name}_seq"
 
 
 def _count_on(db: sa.Connection) -> None:

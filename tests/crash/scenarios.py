@@ -27,6 +27,7 @@ from orchestrator.domain.spec import JobSpec, Policy
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.failpoints import watched
 from orchestrator.registry import jobs, strays
+from orchestrator.sandbox.core import Sandbox
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
@@ -300,6 +301,40 @@ def in_a_better_world(world: World) -> None:
     run(world, "small")
 
 
+# Batches that are lost
+
+
+def lose_the_batch(world: World) -> Sandbox:
+    """Let the provider forget a live batch, until it is parked; return the provider that was."""
+    small_and_live(world)
+    before, world.sandbox = world.sandbox, Sandbox(world.clock.unix, seed=9, temper=GOOD)
+    world.providers.made.clear()
+    until(world, lambda: BatchState.PARKED in states(world, "small"))
+    return before
+
+
+def given_up(world: World) -> None:
+    """A person lets a lost batch go, and its records are asked again."""
+    if len(world.batches("small")) == 1:
+        control.resume(world.context, names=["small"], providers=[])
+    until(world, lambda: len(world.batches("small")) == 2 and live(world))
+
+
+def lose_and_find(world: World) -> None:
+    """Give a lost batch up; before its records are sent again it is there, and has ended."""
+    before = lose_the_batch(world)
+    control.pause(world.context, names=[], providers=["sandbox"])
+    control.resume(world.context, names=["small"], providers=[])
+    until(world, lambda: states(world, "small")[0] is BatchState.CLOSED)
+    world.sandbox = before
+    world.providers.made.clear()
+
+
+def taken_late(world: World) -> None:
+    until(world, lambda: world.job("small").books.succeeded == 2)
+    control.resume(world.context, names=[], providers=["sandbox"])
+
+
 # A registry that knows less than the provider
 
 
@@ -552,6 +587,22 @@ _ALL = (
         finish=in_a_better_world,
         pace=_RARELY,
         temper=Temper(batches=_EXPIRING),
+    ),
+    Scenario(
+        name="lost",
+        meets=["remote_gone", "parked", "released_to_following", "superseded"],
+        begin=lambda world: lose_the_batch(world) and None,
+        script=given_up,
+        finish=to_the_end,
+        pace=_RARELY,
+    ),
+    Scenario(
+        name="late",
+        meets=["recovered", "superseded"],
+        begin=lose_and_find,
+        script=taken_late,
+        finish=to_the_end,
+        pace=_RARELY,
     ),
     Scenario(
         name="forgotten",
