@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection
 
-from orchestrator.api.needs import CLONED
+from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.cost import estimate
 from orchestrator.domain.errors import GuardError, NotFound
 from orchestrator.domain.filters import Filter

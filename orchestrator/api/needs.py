@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.model import Account, Batch, Gate, Job, JobState, Stray, StrayVerdict
 from orchestrator.registry import accounts, jobs, reports, strays
 from orchestrator.registry.session import Registry
@@ -16,9 +17,6 @@ CUT_OFF_AFTER = timedelta(minutes=15)
 """A registration that began longer ago may have been cut off."""
 
 _QUOTA = "ORC3104"
-CLONED = "ORC5209"
-"""Why a provider was stopped: another copy of this registry is at work."""
-
 _EXTRA_TOLD = timedelta(days=1)
 _HOLDING = (StrayVerdict.WAITING, StrayVerdict.LOST)
 

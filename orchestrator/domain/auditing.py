@@ -10,6 +10,9 @@ from orchestrator.domain.remote import RemoteBatch
 
 S = BatchState
 
+CLONED = "ORC5209"
+"""Why an account is paused when another copy of this registry was seen at work."""
+
 _LABEL = re.compile(r"b(\d+), (\d+) requests?")
 
 _BEING_LOOKED_FOR = frozenset({S.CREATING, S.CREATE_UNKNOWN})

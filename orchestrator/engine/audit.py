@@ -15,7 +15,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.auditing import Finding, examine
+from orchestrator.domain.auditing import CLONED, Finding, examine
 from orchestrator.domain.errors import (
     ClaimLost,
     ProviderError,
@@ -31,8 +31,6 @@ from orchestrator.engine.recovery import take_in, take_in_forgotten, take_in_lat
 from orchestrator.engine.steps.find import SKEW
 from orchestrator.provider.port import Provider
 from orchestrator.registry import accounts, batches, events, jobs, strays, workers
-
-CLONED = "ORC5209"
 
 _ORPHAN_AGE = 86_400.0
 """Seconds after which an input file of ours that no batch needs is removed."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 
+from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.model import Account, Gate
 from orchestrator.registry import events
 from orchestrator.registry.bulk import insert_once
@@ -113,6 +114,11 @@ def set_gate(
     reason: str | None = None,
 ) -> None:
     """Open, slow or close a gate; a changed cause leaves an event."""
+    if account.paused and account.code == CLONED:
+        code, reason = (
+            account.code,
+            account.reason,
+        )  # it is stopped for that, whatever its gate says
     since = account.since if account.gate is gate else now
     strikes = 0 if gate is Gate.OPEN else account.strikes + 1
     change(

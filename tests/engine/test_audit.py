@@ -252,6 +252,19 @@ def test_a_copy_of_the_registry_at_work_elsewhere_stops_every_send(world: World)
     assert len(world.sandbox.books().batches) == before
 
 
+def test_a_stop_for_a_copy_keeps_its_reason_whatever_the_gate_does(world: World) -> None:
+    world.submit(10)
+    world.tick()
+    stop = {"paused": True, "code": "ORC5209", "reason": "another copy"}
+    world.registry.write(lambda db: accounts.change(db, "sandbox", **stop))
+    world.sandbox.inject("list", Fault.THROTTLED, times=3)
+    world.run(days=1)
+    with world.registry.read() as db:
+        account = accounts.find(db, "sandbox")
+    assert account is not None
+    assert (account.gate, account.code, account.reason) == ("open", "ORC5209", "another copy")
+
+
 def test_nothing_is_sent_before_the_account_was_looked_over(world: World) -> None:
     world.sandbox.inject("list", Fault.SERVER_ERROR, times=40)
     world.submit(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from crash.memory import put_back, remember
 from support.books import assert_the_books_agree
 from support.databases import Databases
-from support.world import SandboxProviders, World
+from support.world import START, SandboxProviders, World
 
 from orchestrator.api import control
 from orchestrator.domain.errors import UnansweredError
@@ -150,6 +151,33 @@ def test_a_file_that_is_seen_late_and_with_another_size_is_waited_for(
     assert world.run().books.succeeded == 10
     provider = world.providers.made["sandbox"]
     assert provider._exchange._http._transport.refused > 0  # type: ignore[attr-defined]
+    assert len(world.sandbox.books().batches) == len(world.sandbox.books().files) == 1
+
+
+class Processing(SandboxTransport):
+    """A file is being read for a while; a batch over it is refused like a malformed request."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        asked = request.method, request.url.path.removeprefix("/v1")
+        if self.sandbox._clock() > START.timestamp() + 4_000:
+            return super().handle_request(request)
+        if asked == ("POST", "/batches"):
+            error = {"message": "the file is being processed", "type": "invalid_request_error"}
+            return httpx.Response(400, json={"error": error})
+        answer = super().handle_request(request)
+        if asked[0] == "GET" and asked[1].startswith("/files/"):
+            told = json.loads(answer.read())
+            return httpx.Response(200, json={**told, "status": "processing"})
+        return answer
+
+
+@pytest.mark.fault("U07")
+def test_a_file_that_is_not_ready_yet_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("support.world.SandboxTransport", Processing)
+    world.submit(10)
+    assert world.run().books.succeeded == 10
     assert len(world.sandbox.books().batches) == len(world.sandbox.books().files) == 1
 
 
@@ -320,6 +348,26 @@ def test_answers_of_a_batch_that_was_given_up_change_no_outcome_of_a_later_one(
     world.run("other")
     with world.registry.read() as db:
         assert db.execute(sa.select(responses.c.batch_id, responses.c.body)).all()[:10] == kept
+
+
+@pytest.mark.fault("P10", "D02")
+def test_a_batch_held_after_its_last_answer_goes_on_without_its_files(world: World) -> None:
+    world.sandbox.temper = Temper(batches=SLOW)
+    world.submit(10)
+    world.tick()
+    world.clock.seconds += 3_600
+    (remote,) = world.sandbox.books().batches
+    world.sandbox.cancel(remote.id)
+    world.run(days=1)
+    assert world.batches()[0].code == "ORC5206"
+    before = world.job().books
+    shutil.rmtree(world.context.spool.directory)
+    provider = world.providers.get("sandbox")
+    for file in list(provider.list_files()):
+        provider.delete_file(file.id)
+    control.resume(world.context, names=["labels"], providers=[])
+    assert world.run().books.succeeded == 10 > before.succeeded > 0
+    assert world.sandbox.books().billed_twice() == {}
 
 
 @pytest.mark.fault("P04")

@@ -24,6 +24,13 @@ _MISSES = 5
 """How often a fresh input file may be unknown to the provider before it is uploaded again."""
 
 
+_NOT_READY = frozenset({"in_progress", "pending", "processing", "queued", "uploading"})
+"""Words of a file that its provider has not read yet: a refusal of its batch is no real no."""
+
+_WAITS = 50
+"""How often such a file is waited for, with back-off about a day, before a person looks at it."""
+
+
 def create(ctx: Context, batch: Batch, job: Job) -> Batch:
     """Commit the intent, send the call once, record what came back."""
     provider = ctx.provider_of(batch)
@@ -78,13 +85,15 @@ def metadata_of(ctx: Context, spec: JobSpec, batch: Batch) -> dict[str, str]:
 
 
 def _rejected(ctx: Context, batch: Batch, provider: Provider, error: RejectedError) -> Batch:
-    """Tell a vanished input file, which some answer like a malformed request, from a real no."""
+    """Tell a vanished input file, or one that is not ready, from a real no: some answer alike."""
     try:
-        provider.file(batch.input_file_id or "")
+        word = provider.file(batch.input_file_id or "").status
     except GoneError as gone:
         return _input_gone(ctx, batch, gone)
     except ProviderError:
-        pass  # nothing is known of the file: the provider's no stands
+        word = ""  # nothing is known of the file: the provider's no stands
+    if word in _NOT_READY and batch.tries < _WAITS:
+        return refused_for_now(ctx, batch, error)
     parked = Parked(parked_from=BatchState.CREATING, reason=reason_of(error), code=error.code)
     return ctx.record(batch, parked)
 

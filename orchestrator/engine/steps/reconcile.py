@@ -37,10 +37,12 @@ def reconcile(ctx: Context, batch: Batch, job: Job) -> Batch:
     """Record what the collected files say, then give back the members without a final word."""
     with ExitStack() as stack:
         files = _open(ctx, batch, stack)
-        if files is None:
-            return ctx.record(batch, ResultsLost())
         with ctx.registry.read() as db:
             members = requests.members(db, batch.id)
+        if files is None:
+            # One that was held after its last answer, and released, has nothing more to say.
+            held = batch.parked_from is not None and batch.cursor >= len(members)
+            return finish(ctx, batch, missing=0) if held else ctx.record(batch, ResultsLost())
         if batch.remote_status == RemoteStatus.FAILED and not batch.output_bytes:
             return read_failed_validation(ctx, batch, job, members, files[1])
         reading = Reading({member.custom_id: at for at, member in enumerate(members)}, files)
