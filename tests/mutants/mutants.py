@@ -77,9 +77,8 @@ MUTANTS = (
         (
             Edit(
                 BATCHES,
-                "            batches.c.epoch == batch.epoch,\n        )\n"
-                "        .values(**changes, state=moved.state",
-                "        )\n        .values(**changes, state=moved.state",
+                "    return update(batches).where(*_MINE_IN_STATE)",
+                "    return update(batches).where(_MINE_IN_STATE[0], _MINE_IN_STATE[2])",
             ),
         ),
         (f"{CAUGHT}a_claim_is_worth_nothing_once_its_worker_has_claimed_anew",),
@@ -89,11 +88,13 @@ MUTANTS = (
         (
             Edit(
                 BATCHES,
-                "            batches.c.epoch == batch.epoch,\n        )\n"
-                "        .values(**changes, state=moved.state",
-                "            or_(batches.c.owner.is_(None), batches.c.owner == actor),\n        )\n"
-                "        .values(**changes, state=moved.state",
+                "    return update(batches).where(*_MINE_IN_STATE)",
+                "    mine = or_(batches.c.owner.is_(None), batches.c.owner == bindparam('me'))\n"
+                "    return update(batches).where(_MINE_IN_STATE[0], _MINE_IN_STATE[2], mine)",
             ),
+            Edit(BATCHES, "str, Any]) -> bool:", "str, Any], me: str = '') -> bool:"),
+            Edit(BATCHES, "    new = {f", "    mine['me'] = me\n    new = {f"),
+            Edit(BATCHES, "state, **times}):", "state, **times}, actor):"),
         ),
         (f"{CAUGHT}a_claim_is_worth_nothing_once_its_worker_has_claimed_anew",),
     ),
@@ -108,10 +109,8 @@ MUTANTS = (
         (
             Edit(
                 BATCHES,
-                "    if written.rowcount != 1:\n"
-                '        raise ClaimLost(f"batch {batch.id} is no longer {batch.state} under epoch'
-                ' {batch.epoch}")\n    events.record(',
-                "    events.record(",
+                'state": moved.state, **times}):',
+                'state": moved.state, **times}) and False:',
             ),
         ),
         (f"{REGISTRY}a_move_by_a_worker_that_was_taken_over_touches_nothing[sqlite]",),
@@ -267,8 +266,8 @@ MUTANTS = (
         (
             Edit(
                 BATCHES,
-                "state_at=moved.state_at, due_at=moved.due_at)",
-                "state_at=moved.state_at)",
+                '"state_at": moved.state_at, "due_at": moved.due_at}',
+                '"state_at": moved.state_at}',
             ),
         ),
         (f"{CAUGHT}a_batch_is_collected_as_soon_as_it_is_seen_to_have_ended",),
