@@ -236,7 +236,8 @@ def _make_row(
         requests=len(custom_ids),
         bytes=0,
         token=("" if late else remote.metadata.get("orc_token", "")) or ctx.new_token(),
-        input_file_id=remote.input_file_id,
+        # The input of one that was given up is removed by the row that sent it.
+        input_file_id=None if late else remote.input_file_id,
         planned_at=now,
         state_at=now,
         due_at=now + seconds(ctx.pace.cap),

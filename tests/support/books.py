@@ -144,9 +144,9 @@ def _remote_batches(story: _Story) -> Iterator[str]:
     for file_id, count in story.remote.batches_per_input().items():
         if count > 1:
             yield f"input file {file_id} made {count} remote batches"
-    followed = (batch for batch in story.batches if not was_given_up(batch))
-    used = Counter(batch.remote_id for batch in followed if batch.remote_id)
-    for remote_id, count in used.items():
+    used = Counter(batch.remote_id for batch in story.batches if batch.remote_id)
+    kept = (batch for batch in story.batches if not was_given_up(batch))
+    for remote_id, count in Counter(batch.remote_id for batch in kept if batch.remote_id).items():
         if count > 1:
             yield f"remote batch {remote_id} is used by {count} batches"
     creating = any(batch.state in {"creating", "create_unknown"} for batch in story.batches)
