@@ -23,7 +23,7 @@ SLICES, A_SLICE = 8, 13
 POLLING = ("claim", "take", "prepare", "_next_at", "list_batches")
 """Done as often as a run takes long: to die at the first of these is to die at each."""
 
-BY_CHANCE = "Observed"
+BY_CHANCE = ("Observed", "observe.<locals>.<lambda>")
 """Recorded only where a look happens to fall into the short life of a batch."""
 
 Discover = Callable[[str], list[str]]
