@@ -21,8 +21,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run every proof whole (as CI does), not a sample of the long ones",
     )
+    parser.addoption(
+        "--nightly",
+        action="store_true",
+        help="--thorough, and larger samples where no sample is the whole",
+    )
     parser.addoption("--seeds", type=int, help="how many seeds the simulation runs")
     parser.addoption("--first-seed", type=int, default=1, help="the first of them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--nightly"):
+        config.option.thorough = True
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,9 @@ RARE_ON_POSTGRESQL = frozenset(
         "empty-handed",
         "expiring",
         "gates",
+        "late",
+        "lines",
+        "lost",
         "refused",
         "steering",
         "too-large",
@@ -81,7 +84,7 @@ def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> S
     To die behind a boundary is to die in front of the next one, as nothing lasting lies between:
     only the last one is tried from behind. What a disk's error is called matters little, and no
     database sees it: both errors are tried in one scenario, one of the two in the others, none of
-    them there on PostgreSQL.
+    them there on PostgreSQL. Nor does a database see with which words a call was refused.
     """
     modes = list(boundary.modes())
     if boundary != last and Mode.CRASH_AFTER in modes:
@@ -91,6 +94,8 @@ def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> S
         del modes[1:]
         if errors and dialect == "sqlite":
             modes.append(errors[boundary.nth % len(errors)])
+    if dialect == "postgresql" and scenario != "plain":
+        modes = [mode for mode in modes if mode not in {Mode.ERROR, Mode.THROTTLED}]
     return modes
 
 

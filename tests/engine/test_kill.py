@@ -55,7 +55,7 @@ def test_a_job_killed_in_each_phase_ends_with_every_record_once_and_no_batch_twi
     sandbox.anonymous = True
     with running_sandbox(sandbox) as base_url:
         write_project(tmp_path, registry_url, base_url)
-        phases = phases_for(registry_url, thorough=pytestconfig.getoption("--thorough"))
+        phases = phases_for(registry_url, thorough=pytestconfig.getoption("--nightly"))
         killer = Killer(tmp_path, registry_url, phases)
         spec = ["--key", "id", "--prompt", "One word: {text}"]
         spec += ["--provider", "sandbox", "--model", "kimi-k2.6"]

@@ -200,7 +200,7 @@ def test_what_compatible_servers_do_differently_changes_no_outcome(
 
 def test_the_worst_temper_loses_no_record_and_pays_no_batch_twice(world: World) -> None:
     world.sandbox.temper = BAD
-    world.submit(500, policy=Policy(rounds=30, attempts=6))
+    world.submit(300, policy=Policy(rounds=30, attempts=6))
     for _ in range(20):
         job = world.run(days=3)
         if job.state is JobState.FINISHED:
@@ -210,7 +210,7 @@ def test_the_worst_temper_loses_no_record_and_pays_no_batch_twice(world: World) 
         assert {batch.code for batch in parked} <= {"ORC3207"}
         control.resume(world.context, names=["labels"], providers=[])
     assert job.state is JobState.FINISHED, [(b.label, b.state, b.reason) for b in world.batches()]
-    assert job.books.recorded == 500
+    assert job.books.recorded == 300
     assert_books(world)
     assert_nothing_left(world)
 

@@ -88,7 +88,7 @@ def end_sessions(world: World) -> None:
 def test_the_spool_may_be_deleted_at_any_moment(
     databases: Databases, tmp_path: Path, pytestconfig: pytest.Config, dialect: str, few: int
 ) -> None:
-    cases = 5 * few if pytestconfig.getoption("--thorough") else few
+    cases = 5 * few if pytestconfig.getoption("--nightly") else few
     assert at_each(lambda: databases.fresh(dialect), tmp_path, delete_spool, cases=cases) == []
 
 
@@ -96,7 +96,7 @@ def test_the_spool_may_be_deleted_at_any_moment(
 def test_every_session_may_be_ended_by_the_database_at_any_moment(
     databases: Databases, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    cases = 40 if pytestconfig.getoption("--thorough") else 7
+    cases = 40 if pytestconfig.getoption("--nightly") else 7
 
     def new_url() -> str:
         return databases.fresh("postgresql")

@@ -33,8 +33,8 @@ FEW = (3, 4, 6)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
-        thorough = metafunc.config.getoption("--thorough")
-        metafunc.parametrize("place", HERE if thorough else [HERE[n] for n in FEW])
+        nightly = metafunc.config.getoption("--nightly")
+        metafunc.parametrize("place", HERE if nightly else [HERE[n] for n in FEW])
 
 
 def sleep_and_wake(nursery: Nursery, found: Scene, place: str) -> list[str]:

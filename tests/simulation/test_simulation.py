@@ -1,6 +1,6 @@
 """Whole weeks under faults, drawn from seeds: nothing lost, nothing paid twice, everything ends.
 
-A run holds 40 seeds, with `--thorough` 300. Each night: `pytest tests/simulation --seeds 10000
+A run holds 40 seeds, with `--thorough` 200. Each night: `pytest tests/simulation --seeds 10000
 --first-seed N`, with another N each time. What fails says which seed it was; the same seed does the
 same again, bit for bit: `pytest tests/simulation --seeds 1 --first-seed SEED`.
 """
@@ -86,7 +86,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "block" not in metafunc.fixturenames:
         return
     option = metafunc.config.getoption
-    count = option("--seeds") or (300 if option("--thorough") else ENOUGH)
+    count = option("--seeds") or (200 if option("--thorough") else ENOUGH)
     first = option("--first-seed")
     blocks = [
         range(start, min(start + BLOCK, first + count))
