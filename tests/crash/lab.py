@@ -113,7 +113,7 @@ class Lab:
         """
         world = self.world(scenario)
         outcome = self._play(world, scenario, Saboteur(world, *strikes))
-        if all(strike.struck is None for strike in strikes):
+        if strikes and all(strike.struck is None for strike in strikes):
             outcome.wrong = [*outcome.wrong, f"never struck: {strikes[0]}"]
         return outcome
 
