@@ -288,7 +288,7 @@ def _release(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
         event = ReleasedToLooking()
     elif batch.parked_from == BatchState.LIVE:
         event = ReleasedToFollowing()
-    elif batch.code == "ORC5203":
+    elif batch.parked_from == BatchState.REMOTE_DONE or batch.code == "ORC5203":
         event = ReleasedToCollecting()
     elif batch.code == "ORC5206":
         event = ReleasedToCollected()

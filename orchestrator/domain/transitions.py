@@ -268,7 +268,7 @@ class ReleasedToCollected(Event, frozen=True, kw_only=True):
 
 
 class ReleasedToCollecting(Event, frozen=True, kw_only=True):
-    """A person lets the batch be collected although its counts are not ours."""
+    """A person lets the batch be collected: whatever its counts are, or if its files are back."""
 
 
 class ReleasedToFollowing(Event, frozen=True, kw_only=True):
@@ -353,7 +353,12 @@ TRANSITIONS: Mapping[BatchState, Mapping[type[Event], BatchState]] = {
         Superseded: S.SUPERSEDED,
         Parked: S.PARKED,
     },
-    S.REMOTE_DONE: {RemoteEnded: S.REMOTE_DONE, Collected: S.COLLECTED, Parked: S.PARKED},
+    S.REMOTE_DONE: {
+        RemoteEnded: S.REMOTE_DONE,
+        Collected: S.COLLECTED,
+        Superseded: S.SUPERSEDED,
+        Parked: S.PARKED,
+    },
     S.COLLECTED: {
         ResultsLost: S.REMOTE_DONE,
         Reconciled: S.RECONCILED,

@@ -119,7 +119,7 @@ def take_in_late(ctx: Context, provider: Provider) -> None:
             remote = provider.batch(row.remote_id or "")
         except GoneError:
             continue
-        if not remote.status.terminal or not (remote.output_file_id or remote.error_file_id):
+        if not remote.status.terminal or not remote.output_file_id:
             continue
         custom_ids = _custom_ids(ctx, provider, remote) or []
         batch = _give_row(ctx, provider, remote, job, custom_ids)

@@ -350,6 +350,38 @@ def test_answers_of_a_batch_that_was_given_up_change_no_outcome_of_a_later_one(
         assert db.execute(sa.select(responses.c.batch_id, responses.c.body)).all()[:10] == kept
 
 
+class Mislaid(SandboxTransport):
+    """The content of every file is gone, until it is restored."""
+
+    gone = True
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.gone and request.url.path.endswith("/content"):
+            error = {"message": "No such file", "type": "resource_not_found_error"}
+            return httpx.Response(404, json={"error": error})
+        return super().handle_request(request)
+
+
+@pytest.mark.fault("D04", "R10")
+@pytest.mark.parametrize(("restored", "made"), [(True, 1), (False, 2)])
+def test_a_result_file_is_looked_for_once_more_before_its_records_are_paid_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, restored: bool, made: int
+) -> None:
+    monkeypatch.setattr("support.world.SandboxTransport", Mislaid)
+    world.submit(10)
+    world.run(days=1)
+    assert world.batches()[0].code == "ORC5204"
+    monkeypatch.setattr(Mislaid, "gone", not restored)
+    control.resume(world.context, names=["labels"], providers=[])
+    while world.batches()[0].state is BatchState.REMOTE_DONE:
+        world.tick()
+        world.clock.seconds += 60
+    monkeypatch.setattr(Mislaid, "gone", False)
+    assert world.run().books.succeeded == 10
+    assert len(world.sandbox.books().batches) == made
+    assert_the_books_agree(world)
+
+
 @pytest.mark.fault("P10", "D02")
 def test_a_batch_held_after_its_last_answer_goes_on_without_its_files(world: World) -> None:
     world.sandbox.temper = Temper(batches=SLOW)

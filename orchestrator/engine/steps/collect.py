@@ -11,6 +11,7 @@ from orchestrator.domain.remote import Downloaded, RemoteStatus
 from orchestrator.domain.transitions import Collected, Parked
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.follow import observe
+from orchestrator.engine.steps.withdraw import give_up
 from orchestrator.provider.port import Provider
 from orchestrator.registry import batches
 
@@ -58,7 +59,7 @@ def _take(
 ) -> Batch:
     if output is not None and output.size == 0 and batch.remote_completed:
         why = f"the output file is empty, but {batch.remote_completed:,} requests are completed"
-        return _park(ctx, batch, why, _ODD_FILES)
+        return _lose(ctx, batch, why, _ODD_FILES)
     collected = Collected(
         output_sha256=output.sha256 if output else None,
         output_bytes=output.size if output else None,
@@ -73,7 +74,7 @@ def _gone(ctx: Context, batch: Batch, error: GoneError) -> Batch:
     why = f"a result file is gone at the provider: {error.message}"
     if _looked(batch, _LOST_FILE) < _LOOKS:
         return _later(ctx, batch, why, _LOST_FILE)
-    return _park(ctx, batch, why, _LOST_FILE)
+    return _lose(ctx, batch, why, _LOST_FILE)
 
 
 def _unfit(ctx: Context, batch: Batch, error: UnavailableError) -> Batch:
@@ -100,7 +101,7 @@ def _look_again(ctx: Context, batch: Batch, provider: Provider) -> Batch:
     """Ask once more for a batch that completed without any file: they may still be written."""
     if _looked(batch, _ODD_FILES) >= _LOOKS:
         missing = "an output file" if batch.error_file_id else "an output or error file"
-        return _park(ctx, batch, f"the batch completed without {missing}", _ODD_FILES)
+        return _lose(ctx, batch, f"the batch completed without {missing}", _ODD_FILES)
     remote = provider.batch(batch.remote_id or "")
     if remote.output_file_id or (remote.error_file_id and not batch.error_file_id):
         return observe(ctx, batch, remote)
@@ -176,6 +177,11 @@ def _write_down(ctx: Context, path: Path, words: str) -> Downloaded:
     with ctx.spool.writing(path) as file:
         file.write(words.encode())
     return Downloaded(sha256=file.sha256, size=file.size)
+
+
+def _lose(ctx: Context, batch: Batch, why: str, code: str) -> Batch:
+    """Ask a person about answers that can't be had; after a release, let the batch go."""
+    return _park(ctx, batch, why, code) if batch.parked_from is None else give_up(ctx, batch)
 
 
 def _park(ctx: Context, batch: Batch, why: str, code: str) -> Batch:

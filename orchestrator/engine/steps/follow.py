@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from orchestrator.domain.errors import GoneError
 from orchestrator.domain.model import Batch, BatchState, Job
 from orchestrator.domain.pacing import Pace, next_look, seconds
@@ -21,13 +19,13 @@ from orchestrator.domain.transitions import (
     Parked,
     RemoteEnded,
     RemoteGone,
-    Superseded,
     after,
 )
 from orchestrator.domain.windows import parse_hours
-from orchestrator.engine.context import Context, Told
+from orchestrator.engine.context import Context
+from orchestrator.engine.steps.withdraw import give_up
 from orchestrator.provider.port import Provider
-from orchestrator.registry import batches, jobs, requests
+from orchestrator.registry import batches
 
 
 def start_following(
@@ -171,21 +169,6 @@ def lost(ctx: Context, batch: Batch, _job: Job) -> Batch:
         if remote.status.terminal or batch.gone_since is not None:
             return observe(ctx, batch, remote)
     if batch.parked_from is not None:
-        return _give_up(ctx, batch)
+        return give_up(ctx, batch)
     parked = Parked(parked_from=BatchState.LIVE, reason=why, code=code)
     return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))
-
-
-def _give_up(ctx: Context, batch: Batch) -> Batch:
-    now = ctx.now()
-
-    def work(db: Connection) -> Batch:
-        moved = batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
-        count = requests.give_back(db, batch.id)
-        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
-        jobs.set_due(db, batch.job_id, now)
-        return moved
-
-    moved = ctx.registry.write(work)
-    ctx.tell(Told(kind="Superseded", batch=moved))
-    return moved

@@ -1,4 +1,4 @@
-"""A batch that never ran -> superseded: it gives its members back."""
+"""A batch that never ran, or that a person gives up -> superseded: it gives its members back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from orchestrator.domain.model import Batch, Job, JobState
 from orchestrator.domain.transitions import Superseded
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.registry import batches, jobs, requests
 
 
@@ -32,4 +32,23 @@ def take_back(ctx: Context, db: Connection, batch: Batch, now: datetime) -> Batc
     count = requests.unsend(db, batch.id)
     jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
     jobs.set_due(db, batch.job_id, now)
+    return moved
+
+
+def give_up(ctx: Context, batch: Batch) -> Batch:
+    """End a batch that a person has released and whose answers can't be had: they are asked again.
+
+    Unlike one that never ran, it counts as a round of its members.
+    """
+    now = ctx.now()
+
+    def work(db: Connection) -> Batch:
+        moved = batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
+        count = requests.give_back(db, batch.id)
+        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
+        jobs.set_due(db, batch.job_id, now)
+        return moved
+
+    moved = ctx.registry.write(work)
+    ctx.tell(Told(kind="Superseded", batch=moved))
     return moved
