@@ -50,8 +50,8 @@ def cause_of(answer: Answer) -> Cause:
     status = answer.status_code if answer.status_code is not None else _number(code)
     if status == 429:
         return Cause.OVERLOADED
-    if status is None and not code:
-        # Neither says why: worth another try, within the attempts a request has.
+    if not code and (status is None or 300 <= status < 400):
+        # Nothing says no: worth another try, within the attempts a request has.
         return Cause.SERVER
     if status in {408, 409, 425, 499} or (status is not None and status >= 500):
         return Cause.SERVER

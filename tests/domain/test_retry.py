@@ -26,6 +26,7 @@ W = RequestState
         (500, "server_error", Cause.SERVER),
         (503, "", Cause.SERVER),
         (408, "", Cause.SERVER),
+        (302, "", Cause.SERVER),
         (None, "batch_expired", Cause.EXPIRED),
         (None, "batch_cancelled", Cause.CANCELLED),
         (None, "400", Cause.REFUSED),
