@@ -7,13 +7,14 @@ batch that a person gave up, when it ends after all: what it answers is paid for
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
 from orchestrator.domain.auditing import is_successor, number_of, was_given_up
-from orchestrator.domain.errors import GoneError
+from orchestrator.domain.errors import GoneError, RejectedError, UnavailableError
 from orchestrator.domain.model import (
     Batch,
     BatchState,
@@ -115,16 +116,15 @@ def take_in_late(ctx: Context, provider: Provider) -> None:
     are looked at again when they come back without an answer.
     """
     for job, row in _given_up(ctx, provider):
-        try:
+        # What was given up once is no reason to hold up anything else: the next audit asks again.
+        with contextlib.suppress(GoneError, UnavailableError, RejectedError):
             remote = provider.batch(row.remote_id or "")
-        except GoneError:
-            continue
-        if not remote.status.terminal or not remote.output_file_id:
-            continue
-        custom_ids = _custom_ids(ctx, provider, remote) or []
-        batch = _give_row(ctx, provider, remote, job, custom_ids)
-        if batch is not None:
-            ctx.tell(Told(kind="late", batch=batch))
+            if not remote.status.terminal or not remote.output_file_id:
+                continue
+            custom_ids = _custom_ids(ctx, provider, remote) or []
+            batch = _give_row(ctx, provider, remote, job, custom_ids)
+            if batch is not None:
+                ctx.tell(Told(kind="late", batch=batch))
 
 
 def _given_up(ctx: Context, provider: Provider) -> list[tuple[Job, Batch]]:

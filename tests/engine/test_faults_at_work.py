@@ -329,9 +329,25 @@ def test_answers_of_a_batch_that_was_given_up_are_taken_while_its_records_wait(
     assert [batch.remote_id is None for batch in world.batches()] == [False, True]
     put_back_at_work(world, before)
     before.inject("upload", Fault.UNAVAILABLE, times=10_000)
+    before.inject("retrieve", Fault.SERVER_ERROR, times=10)
     assert world.run().books.succeeded == 10
     assert len(world.sandbox.books().batches) == 1
     assert_the_books_agree(world)
+
+
+@pytest.mark.fault("R10")
+@pytest.mark.parametrize("fault", [None, Fault.SERVER_ERROR])
+def test_a_batch_that_was_given_up_holds_up_no_other(world: World, fault: Fault | None) -> None:
+    until_lost(world)
+    world.sandbox.inject("upload", Fault.UNAVAILABLE, times=12)
+    control.resume(world.context, names=["labels"], providers=[])
+    world.tick()
+    if fault is not None:
+        world.sandbox.inject("retrieve", fault, times=10_000)
+    began = world.clock.seconds
+    world.boot()
+    assert world.run().books.succeeded == 10
+    assert world.clock.seconds - began < 4 * 3_600
 
 
 @pytest.mark.fault("R10")
