@@ -30,6 +30,7 @@ from orchestrator.domain.transitions import (
     Superseded,
 )
 from orchestrator.engine.context import Context, Providers, read_spec
+from orchestrator.engine.steps.withdraw import take_back
 from orchestrator.registry import accounts, batches, events, jobs, requests
 from orchestrator.registry.session import Registry
 from orchestrator.registry.where import record_tests
@@ -283,7 +284,7 @@ def _open(ctx: Context, db: Connection, provider: str, now: datetime) -> bool:
 def _release(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
     """Let a parked batch go on in the way that its cause allows."""
     batch = batches.take_over(db, batch)
-    event: Event = Superseded()
+    event: Event
     if batch.parked_from == BatchState.CREATE_UNKNOWN:
         event = ReleasedToLooking()
     elif batch.parked_from == BatchState.LIVE:
@@ -292,11 +293,10 @@ def _release(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:
         event = ReleasedToCollecting()
     elif batch.code == "ORC5206":
         event = ReleasedToCollected()
+    else:
+        take_back(ctx, db, batch, now, ran=batch.remote_id is not None)
+        return
     batches.move(db, batch, event, now=now, due_at=now, actor=ctx.actor)
-    if isinstance(event, Superseded):
-        ran = batch.remote_id is not None
-        count = (requests.give_back if ran else requests.unsend)(db, batch.id)
-        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
 
 
 def _ask_cancel(ctx: Context, db: Connection, batch: Batch, now: datetime) -> None:

@@ -18,8 +18,8 @@ _LABEL = re.compile(r"b(\d+), (\d+) requests?")
 _BEING_LOOKED_FOR = frozenset({S.CREATING, S.CREATE_UNKNOWN})
 _NOT_MADE = frozenset({S.PLANNED, S.BUILT, S.UPLOADING, S.UPLOAD_UNKNOWN, S.UPLOADED, S.PARKED})
 
-
-_GIVEN_UP_FROM = frozenset({S.LIVE, S.REMOTE_DONE})
+GIVEN_UP_FROM = frozenset({S.LIVE, S.REMOTE_DONE})
+"""Where a batch was parked that has a remote batch and none of its answers."""
 
 
 class Finding(enum.StrEnum):
@@ -55,7 +55,7 @@ def was_given_up(row: Batch) -> bool:
     Its records travel in other batches then. What it answers after all is paid for.
     """
     ended = row.state in {S.SUPERSEDED, S.CLOSED} and row.remote_id is not None
-    return ended and row.parked_from in _GIVEN_UP_FROM and not row.cursor
+    return ended and row.parked_from in GIVEN_UP_FROM and not row.cursor
 
 
 def is_successor(remote: RemoteBatch, row: Batch) -> bool:

@@ -45,6 +45,9 @@ _UNSENT = frozenset(
         BatchState.UPLOADED,
     }
 )
+_ASKED_AT_ONCE = 20
+"""How many batches that were given up one audit asks for."""
+
 _CHUNK = 5_000
 _LINE_CAP = 256 << 20
 
@@ -138,7 +141,9 @@ def _given_up(ctx: Context, provider: Provider) -> list[tuple[Job, Batch]]:
             rows = batches.known(db, provider.name, remote_ids=ids, tokens=[])
             latest = {row.remote_id: row for row in rows}.values()
             found += [(job, row) for row in latest if was_given_up(row)]
-    return [(job, row) for job, row in found if row.fingerprint == provider.fingerprint]
+    ours = [(job, row) for job, row in found if row.fingerprint == provider.fingerprint]
+    # By chance, so that over the hours all get their turn.
+    return ctx.rng.sample(ours, min(len(ours), _ASKED_AT_ONCE))
 
 
 def _has_free(db: Connection, job: Job) -> bool:

@@ -115,10 +115,8 @@ def set_gate(
 ) -> None:
     """Open, slow or close a gate; a changed cause leaves an event."""
     if account.paused and account.code == CLONED:
-        code, reason = (
-            account.code,
-            account.reason,
-        )  # it is stopped for that, whatever its gate says
+        # It is stopped for that, whatever its gate says.
+        code, reason = CLONED, account.reason
     since = account.since if account.gate is gate else now
     strikes = 0 if gate is Gate.OPEN else account.strikes + 1
     change(

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     Update,
     and_,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from orchestrator.domain.auditing import GIVEN_UP_FROM
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Batch, BatchState
 from orchestrator.domain.transitions import SETTLED, Event, after
@@ -163,15 +165,19 @@ def live(db: Connection, provider: str) -> list[Batch]:
 
 
 def given_up(db: Connection, provider: str, job_id: int) -> list[str]:
-    """Return the remote ids of a job's batches that ended after they had been parked."""
-    where = (
-        batches.c.job_id == job_id,
-        batches.c.provider == provider,
-        batches.c.state.in_((BatchState.SUPERSEDED, BatchState.CLOSED)),
-        batches.c.parked_from.is_not(None),
-        batches.c.remote_id.is_not(None),
-    )
+    """Return the remote ids of a job's batches that a person has given up."""
+    where = batches.c.job_id == job_id, batches.c.provider == provider, was_given_up(batches)
     return [str(found) for found in db.execute(select(batches.c.remote_id).where(*where)).scalars()]
+
+
+def was_given_up(table: FromClause) -> ColumnElement[bool]:
+    """Return `domain.auditing.was_given_up` as a condition."""
+    return and_(
+        table.c.state.in_((BatchState.SUPERSEDED, BatchState.CLOSED)),
+        table.c.remote_id.is_not(None),
+        func.coalesce(table.c.parked_from, "").in_(tuple(GIVEN_UP_FROM)),
+        table.c.cursor == 0,
+    )
 
 
 def has_live(db: Connection, provider: str) -> bool:

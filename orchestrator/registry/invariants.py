@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     String,
     Table,
@@ -162,27 +161,19 @@ def _members(job: int | None) -> Select[Any]:
     return _of_batches(job, *on_its_way, batches.c.requests != count)
 
 
-def _follows(table: FromClause) -> ColumnElement[bool]:
-    """Select rows that a person has not given up, as `domain.auditing.was_given_up` says."""
-    given_up = and_(
-        table.c.state.in_((BatchState.SUPERSEDED, BatchState.CLOSED)),
-        func.coalesce(table.c.parked_from, "").in_((BatchState.LIVE, BatchState.REMOTE_DONE)),
-        table.c.cursor == 0,
-    )
-    return not_(given_up)
-
-
 def _shared_remote_ids(job: int | None) -> Select[Any]:
     other = batches.alias("other")
     same = and_(
-        _follows(other),
+        not_(batch_rows.was_given_up(other)),
         other.c.provider == batches.c.provider,
         other.c.remote_id == batches.c.remote_id,
         other.c.id != batches.c.id,
     )
     query = _subjects(batches.c.number, batches.c.remote_id).select_from(batches)
     query = query.join(jobs, _owner(batches))
-    query = query.where(_follows(batches), select(other.c.id).where(same).exists())
+    query = query.where(
+        not_(batch_rows.was_given_up(batches)), select(other.c.id).where(same).exists()
+    )
     return _of(query.order_by(batches.c.id), job)
 
 

@@ -26,29 +26,20 @@ def withdraw(ctx: Context, batch: Batch, job: Job) -> Batch:
     return ctx.registry.write(work)
 
 
-def take_back(ctx: Context, db: Connection, batch: Batch, now: datetime) -> Batch:
-    """End a batch that never ran; its members wait for another one."""
+def take_back(
+    ctx: Context, db: Connection, batch: Batch, now: datetime, *, ran: bool = False
+) -> Batch:
+    """End a batch; its members wait for another one. `ran`: it counts as a round of theirs."""
     moved = batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
-    count = requests.unsend(db, batch.id)
+    count = (requests.give_back if ran else requests.unsend)(db, batch.id)
     jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
     jobs.set_due(db, batch.job_id, now)
     return moved
 
 
 def give_up(ctx: Context, batch: Batch) -> Batch:
-    """End a batch that a person has released and whose answers can't be had: they are asked again.
-
-    Unlike one that never ran, it counts as a round of its members.
-    """
+    """End a batch that a person has released: its answers can't be had, its members go again."""
     now = ctx.now()
-
-    def work(db: Connection) -> Batch:
-        moved = batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
-        count = requests.give_back(db, batch.id)
-        jobs.count(db, batch.job_id, in_flight=-count, waiting=count)
-        jobs.set_due(db, batch.job_id, now)
-        return moved
-
-    moved = ctx.registry.write(work)
+    moved = ctx.registry.write(lambda db: take_back(ctx, db, batch, now, ran=True))
     ctx.tell(Told(kind="Superseded", batch=moved))
     return moved
