@@ -30,7 +30,6 @@ RARE_ON_POSTGRESQL = frozenset(
         "expiring",
         "gates",
         "late",
-        "lines",
         "lost",
         "refused",
         "steering",
@@ -38,8 +37,8 @@ RARE_ON_POSTGRESQL = frozenset(
         "vanishing",
     }
 )
-"""Scenarios of which every third boundary is tried there, for the sake of time: what they add to
-the others is the provider's behaviour, which no database sees."""
+"""Scenarios of which every third boundary is tried there, and the first of each kind, for the sake
+of time: what they add to the others is the provider's behaviour, which no database sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,16 @@ def every_case(dialect: str = "sqlite") -> Sequence[Case]:
     return [
         Case(name, boundary, tuple(_modes(dialect, name, boundary, outcome.boundaries[-1])))
         for name, outcome in discovered().items()
-        for boundary in outcome.boundaries
-        if dialect == "sqlite" or name not in RARE_ON_POSTGRESQL or boundary.nth % 3 == 0
+        for boundary in _tried(dialect, name, outcome.boundaries)
     ]
+
+
+def _tried(dialect: str, scenario: str, boundaries: Sequence[Boundary]) -> Sequence[Boundary]:
+    """Return the boundaries to try; of a rare scenario every third, and the first of each kind."""
+    if dialect == "sqlite" or scenario not in RARE_ON_POSTGRESQL:
+        return boundaries
+    first = {(b.kind, b.name): b.nth for b in reversed(boundaries)}
+    return [b for b in boundaries if b.nth % 3 == 0 or first[b.kind, b.name] == b.nth]
 
 
 def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> Sequence[Mode]:
@@ -84,7 +90,7 @@ def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> S
     To die behind a boundary is to die in front of the next one, as nothing lasting lies between:
     only the last one is tried from behind. What a disk's error is called matters little, and no
     database sees it: both errors are tried in one scenario, one of the two in the others, none of
-    them there on PostgreSQL. Nor does a database see with which words a call was refused.
+    them there on PostgreSQL.
     """
     modes = list(boundary.modes())
     if boundary != last and Mode.CRASH_AFTER in modes:
@@ -94,8 +100,6 @@ def _modes(dialect: str, scenario: str, boundary: Boundary, last: Boundary) -> S
         del modes[1:]
         if errors and dialect == "sqlite":
             modes.append(errors[boundary.nth % len(errors)])
-    if dialect == "postgresql" and scenario != "plain":
-        modes = [mode for mode in modes if mode not in {Mode.ERROR, Mode.THROTTLED}]
     return modes
 
 

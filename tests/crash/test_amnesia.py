@@ -95,7 +95,7 @@ def test_a_registry_that_forgets_its_last_commits_loses_nothing_and_pays_nothing
 ) -> None:
     lab, scenario = labs[dialect], SCENARIOS[name]
     asked = request.config.getoption("--forget-every", default=None)
-    every = asked or (61 if request.config.getoption("--thorough") else 293)
+    every = asked or (31 if request.config.getoption("--thorough") else 293)
     failed = []
     for at, count in cases(lab, scenario, every=every):
         outcome = forget(lab, scenario, at=at, count=count)

@@ -39,9 +39,18 @@ def test_every_place_that_commits_is_passed_by_a_scenario_or_excused_with_a_reas
 
 
 def test_there_are_enough_boundaries_and_cases_to_speak_of_a_matrix() -> None:
-    cases = every_case()
+    cases, there = every_case(), every_case("postgresql")
     assert len(cases) > 600
     assert sum(len(case.modes) for case in cases) > 2_400
+    assert sum(len(case.modes) for case in there) > 1_200
+
+
+def test_no_kind_of_boundary_is_left_out_on_postgresql() -> None:
+    kinds = [
+        {(case.scenario, case.boundary.kind, case.boundary.name) for case in every_case(dialect)}
+        for dialect in ("sqlite", "postgresql")
+    ]
+    assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

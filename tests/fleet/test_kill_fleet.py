@@ -31,5 +31,6 @@ def test_a_fleet_under_fire_gives_every_record_one_outcome_and_pays_nothing_twic
     assert found.outcomes.keys() <= {"succeeded", "failed"}
     assert found.fleet.toll.blows.total() >= (20 if thorough else 1)
     if thorough:
-        # Whether the one who lost it wakes up in time to be told is chance: see test_stopped.
         assert found.takeovers > 0, "somebody's work was taken over"
+        told = found.logged["claim_lost"] + found.logged["lease_lost"]
+        assert told > 0, "and he was told when he came back"

@@ -178,7 +178,7 @@ def test_a_state_that_leads_nowhere_is_found() -> None:
 
 
 def test_it_holds_for_more_renewals_daemons_and_looks(pytestconfig: pytest.Config) -> None:
-    """Three renewals here; with `--nightly` three daemons and the pace of the defaults too."""
+    """Three renewals here; with `--thorough` three daemons and the pace of the defaults too."""
     thrice = msgspec.structs.replace(PACE, renewals_max=3)
     defaults = Pace(
         settle_seconds=6, settle_looks=3, revoke_seconds=1, renewals_max=3, back_off_min=1, cap=8
@@ -186,7 +186,7 @@ def test_it_holds_for_more_renewals_daemons_and_looks(pytestconfig: pytest.Confi
     worlds: list[dict[str, Any]] = [
         {"pace": msgspec.structs.replace(TIMELESS, renewals_max=3), "lag": 0, "calm": True}
     ]
-    if pytestconfig.getoption("--nightly"):
+    if pytestconfig.getoption("--thorough"):
         worlds += [{"daemons": 3, "pace": thrice}, {"pace": defaults, "lag": 6, "calm": True}]
     for world in worlds:
         space = search(**world)

@@ -12,12 +12,12 @@ Often = Callable[[int, int], settings]
 
 @pytest.fixture
 def often(pytestconfig: pytest.Config) -> Often:
-    """Return settings for `few` examples, `many` with `--nightly`; no deadline, no chance."""
-    nightly = pytestconfig.getoption("--nightly")
+    """Return settings for `few` examples, `many` with `--thorough`; no deadline, no chance."""
+    thorough = pytestconfig.getoption("--thorough")
 
     def choose(few: int, many: int, *, steps: int = 40) -> settings:
         return settings(
-            max_examples=many if nightly else few,
+            max_examples=many if thorough else few,
             stateful_step_count=steps,
             deadline=None,
             derandomize=True,
