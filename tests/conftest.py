@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from support.databases import Databases, spare_round_trips
 from support.world import World
 
 from orchestrator.registry.session import Registry
+from orchestrator.registry.tables import instance
 
 _numbers = itertools.count(1)
 
@@ -60,6 +62,23 @@ def registry(registry_url: str) -> Iterator[Registry]:
 def world(registry: Registry, tmp_path: Path) -> World:
     """A registry, a sandbox and an engine that share one virtual clock."""
     return World(registry, tmp_path)
+
+
+@pytest.fixture
+def restored(world: World, databases: Databases, tmp_path: Path) -> Iterator[World]:
+    """The same registry as it was before anything was submitted; the provider goes on."""
+    (tmp_path / "old").mkdir()
+    old = World(
+        Registry(databases.fresh(world.registry.dialect), sync=False),
+        tmp_path / "old",
+        temper=world.sandbox.temper,
+    )
+    name = world.context.instance
+    old.registry.write(lambda db: db.execute(sa.update(instance).values(id=name)))
+    old.sandbox, old.clock, old.tokens = world.sandbox, world.clock, world.tokens
+    old.boot()
+    yield old
+    old.registry.close()
 
 
 @pytest.fixture

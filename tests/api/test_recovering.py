@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from support.books import assert_the_books_agree
-from support.databases import Databases
 from support.world import World
 
 from orchestrator.api.comparing import compare
@@ -34,29 +31,11 @@ from orchestrator.engine.steps.create import metadata_of
 from orchestrator.failpoints import watched
 from orchestrator.registry import accounts, events, strays
 from orchestrator.registry.identity import identity
-from orchestrator.registry.session import Registry
-from orchestrator.registry.tables import instance, metadata
+from orchestrator.registry.tables import metadata
 from orchestrator.sandbox.temper import Batches, Temper
 
 HOUR = 3_600
 SLOW = Temper(batches=Batches(validating=(1, 1), running=(7_200, 7_200), finalizing=(1, 1)))
-
-
-@pytest.fixture
-def restored(world: World, databases: Databases, tmp_path: Path) -> Iterator[World]:
-    """The same registry as it was before anything was submitted; the provider goes on."""
-    (tmp_path / "old").mkdir()
-    old = World(
-        Registry(databases.fresh(world.registry.dialect), sync=False),
-        tmp_path / "old",
-        temper=world.sandbox.temper,
-    )
-    name = world.context.instance
-    old.registry.write(lambda db: db.execute(sa.update(instance).values(id=name)))
-    old.sandbox, old.clock, old.tokens = world.sandbox, world.clock, world.tokens
-    old.boot()
-    yield old
-    old.registry.close()
 
 
 def everything(world: World) -> dict[str, Any]:

@@ -68,20 +68,11 @@ class Scenario:
     twins: bool = False
 
 
-def advance(world: World) -> bool:
-    """Do what is due now and move to the next due moment; False when nothing is open."""
-    report = world.tick()
-    if report.next_at is None:
-        return False
-    world.clock.seconds = max(report.next_at.timestamp(), world.clock.seconds + 1)
-    return True
-
-
 def until(world: World, reached: Callable[[], bool], *, days: float = DAYS) -> bool:
     """Let time pass until something is so; False if it never comes to be."""
     end = world.clock.seconds + days * 86_400
     while not reached():
-        if world.clock.seconds > end or not advance(world):
+        if world.clock.seconds > end or not world.advance():
             return reached()
     return True
 
@@ -106,7 +97,7 @@ def steer(world: World, command: Callable[[], Any]) -> None:
         try:
             command()
         except GuardError:
-            advance(world)
+            world.advance()
         else:
             return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from support.books import assert_the_books_agree
-from support.databases import Databases
 from support.world import World
 
 from orchestrator.domain.model import BatchState, JobState, StrayVerdict
@@ -21,9 +19,7 @@ from orchestrator.engine.context import read_spec
 from orchestrator.engine.steps.create import metadata_of
 from orchestrator.engine.tick import tick
 from orchestrator.registry import accounts, batches, events, jobs, strays, workers
-from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import batches as batch_table
-from orchestrator.registry.tables import instance
 from orchestrator.registry.tables import workers as worker_table
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.temper import Batches, Quirks, Temper
@@ -68,25 +64,6 @@ class WrongClock:
 def verdicts(world: World) -> dict[str, StrayVerdict]:
     with world.registry.read() as db:
         return {stray.remote_id: stray.verdict for stray in strays.everyone(db)}
-
-
-@pytest.fixture
-def restored(
-    request: pytest.FixtureRequest, world: World, databases: Databases, tmp_path: Path
-) -> Iterator[World]:
-    """The same registry as it was before anything was submitted; the provider goes on."""
-    (tmp_path / "old").mkdir()
-    old = World(
-        Registry(databases.fresh(world.registry.dialect), sync=False),
-        tmp_path / "old",
-        temper=world.sandbox.temper,
-    )
-    identity = world.context.instance
-    old.registry.write(lambda db: db.execute(sa.update(instance).values(id=identity)))
-    old.sandbox, old.clock, old.tokens = world.sandbox, world.clock, world.tokens
-    old.boot()
-    yield old
-    old.registry.close()
 
 
 @pytest.mark.fault("Q06", "A03")

@@ -168,6 +168,14 @@ class World:
         """Do what is due now."""
         return tick(self.context)
 
+    def advance(self) -> bool:
+        """Do what is due now and move to the next due moment; False when nothing is open."""
+        report = self.tick()
+        if report.next_at is None:
+            return False
+        self.clock.seconds = max(report.next_at.timestamp(), self.clock.seconds + 1)
+        return True
+
     def job(self, name: str = "labels") -> Job:
         with self.registry.read() as db:
             found = jobs.find(db, name)
