@@ -6,7 +6,8 @@ import pytest
 from support.world import World
 
 from crash.lab import Lab
-from crash.scenarios import Scenario, plain
+from crash.scenarios import Scenario
+from crash.scripts import plain
 from orchestrator.sandbox.faults import Fault, Op
 
 CALLS: tuple[Op, ...] = ("upload", "list_files", "content", "delete", "create", "list", "retrieve")
