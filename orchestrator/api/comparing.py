@@ -6,18 +6,17 @@ what the list does not show is asked for by its id before it is called gone.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
 
-from orchestrator.domain.auditing import Finding, examine
+from orchestrator.domain.auditing import Finding
 from orchestrator.domain.errors import GoneError, UnavailableError
 from orchestrator.domain.model import Batch, BatchState, Stray
 from orchestrator.domain.pacing import Pace, seconds
 from orchestrator.domain.remote import RemoteBatch, RemoteFile
+from orchestrator.engine.ours import Seen, ours_at, token_of
 from orchestrator.provider.port import Provider
 from orchestrator.registry import accounts, batches, jobs, strays
 from orchestrator.registry import invariants as rows
@@ -29,20 +28,10 @@ _SHOWN = 100
 _ORPHAN_AGE = 2 * 86_400.0
 """Seconds after which an input file that nobody needs should have been removed by an audit."""
 
-_OURS = re.compile(r"orc-(?P<instance>\w+)-.+-(?P<token>[0-9a-f]{32})")
 _INPUT_NEEDED = frozenset({S.UPLOADED, S.CREATING, S.CREATE_UNKNOWN})
 _RESULTS_NEEDED = frozenset({S.REMOTE_DONE})
 _RECORDED = frozenset({S.RECONCILED, S.SUPERSEDED, S.CLOSED})
 _ENDED = frozenset({S.REMOTE_DONE, S.COLLECTED, S.RECONCILED, S.CLOSED})
-
-
-class Seen(NamedTuple):
-    """A remote batch under our name, the row that it belongs to, and how they fit together."""
-
-    remote: RemoteBatch
-    finding: Finding
-    row: Batch | None
-    stray: Stray | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,53 +91,6 @@ def known_providers(registry: Registry) -> list[str]:
     with registry.read() as db:
         used = {account.provider for account in accounts.everyone(db)}
         return sorted(used | jobs.providers_at_work(db))
-
-
-def ours_at(
-    registry: Registry, provider: Provider, instance: str | None, listed: Iterable[RemoteBatch]
-) -> Iterator[Seen]:
-    """Yield those of the listed batches that are ours, each with its row. Reads only.
-
-    Where the list shows no metadata, what no row follows is asked for by its id.
-    """
-    remaining = iter(listed)
-    while chunk := list(islice(remaining, _AT_ONCE)):
-        yield from _with_rows(registry, provider, instance, chunk)
-
-
-def _with_rows(
-    registry: Registry, provider: Provider, instance: str | None, chunk: Sequence[RemoteBatch]
-) -> Iterator[Seen]:
-    ids = [remote.id for remote in chunk]
-    with registry.read() as db:
-        followed = {
-            b.remote_id for b in batches.known(db, provider.name, remote_ids=ids, tokens=[])
-        }
-        known = strays.known(db, provider.name, ids)
-    if not provider.profile.quirks.metadata_in_list:
-        unknown = (r for r in chunk if r.id not in followed and r.id not in known)
-        told = {remote.id: provider.batch(remote.id) for remote in unknown}
-        chunk = [told.get(remote.id, remote) for remote in chunk]
-    mine = [r for r in chunk if r.id in followed | known.keys() or _is_ours(r, instance)]
-    tokens = [_token(remote) for remote in mine]
-    with registry.read() as db:
-        owners = batches.known(db, provider.name, remote_ids=[r.id for r in mine], tokens=tokens)
-    by_id = {row.remote_id: row for row in owners}
-    by_token = {row.token: row for row in owners}
-    for remote in mine:
-        row = by_id.get(remote.id) or by_token.get(_token(remote))
-        if row is None and _token(remote):
-            with registry.read() as db:
-                row = batches.by_spare_token(db, _token(remote))
-        yield Seen(remote, examine(remote, row), row, known.get(remote.id))
-
-
-def _is_ours(remote: RemoteBatch, instance: str | None) -> bool:
-    return instance is not None and remote.metadata.get("orc_instance") == instance
-
-
-def _token(remote: RemoteBatch) -> str:
-    return remote.metadata.get("orc_token", "")
 
 
 def compare(
@@ -354,10 +296,9 @@ def _left_over(
     before = (now - timedelta(seconds=_ORPHAN_AGE)).timestamp()
     tokens: dict[str, str] = {}
     for file in files:
-        named = _OURS.search(file.name)
-        old = file.created_at is not None and file.created_at < before
-        if named is not None and named["instance"] == instance and old:
-            tokens[file.id] = named["token"]
+        token = token_of(file, instance)
+        if token is not None and file.created_at is not None and file.created_at < before:
+            tokens[file.id] = token
     if not tokens:
         return
     with registry.read() as db:

@@ -14,7 +14,6 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from orchestrator.api.comparing import Seen, ours_at
 from orchestrator.api.needs import stopped_by_a_copy
 from orchestrator.api.strays import StrayView, find_stray, judged, view_of
 from orchestrator.domain.auditing import Finding, is_successor, number_of
@@ -24,6 +23,7 @@ from orchestrator.domain.remote import RemoteBatch
 from orchestrator.engine.audit import audit, examine_all
 from orchestrator.engine.context import Context
 from orchestrator.engine.gates import account_of
+from orchestrator.engine.ours import Seen, ours_at
 from orchestrator.engine.recovery import take_in
 from orchestrator.provider.port import Provider
 from orchestrator.registry import accounts, batches, events, jobs, strays, workers

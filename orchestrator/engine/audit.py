@@ -9,24 +9,24 @@ has sent. Batches of others in the same organisation carry no token of ours and 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.auditing import CLONED, Finding, examine
+from orchestrator.domain.auditing import CLONED, Finding
 from orchestrator.domain.errors import (
     ClaimLost,
     ProviderError,
     RejectedError,
     UnavailableError,
 )
-from orchestrator.domain.model import Account, Batch, Stray, StrayVerdict
+from orchestrator.domain.model import Account, Stray, StrayVerdict
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.remote import RemoteBatch
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.extras import cancel_extra, stray_of
+from orchestrator.engine.ours import Seen, is_ours, ours_at, token_of
 from orchestrator.engine.recovery import take_in, take_in_forgotten, take_in_late
 from orchestrator.engine.steps.find import SKEW
 from orchestrator.provider.port import Provider
@@ -34,8 +34,6 @@ from orchestrator.registry import accounts, batches, events, jobs, strays, worke
 
 _ORPHAN_AGE = 86_400.0
 """Seconds after which an input file of ours that no batch needs is removed."""
-
-_OURS = re.compile(r"orc-(?P<instance>\w+)-.+-(?P<token>[0-9a-f]{32})")
 
 
 def audit_is_due(ctx: Context, account: Account, *, at_work: bool) -> bool:
@@ -80,58 +78,22 @@ def audit(
 
 def examine_all(ctx: Context, provider: Provider, listed: Sequence[RemoteBatch]) -> None:
     """Hold the listed batches that are ours against their rows."""
-    told = listed if provider.profile.quirks.metadata_in_list else _in_full(ctx, provider, listed)
-    ours = [remote for remote in told if remote.metadata.get("orc_instance") == ctx.instance]
-    for remote, row in _with_rows(ctx, provider, ours):
+    for seen in ours_at(ctx.registry, provider, ctx.instance, listed):
+        if not is_ours(seen.remote, ctx.instance):
+            continue
         try:
-            _settle(ctx, provider, remote, row)
+            _settle(ctx, provider, seen)
         except ClaimLost:
             continue  # somebody moves the batch right now: the next audit sees it anew
 
 
-def _in_full(ctx: Context, provider: Provider, listed: Sequence[RemoteBatch]) -> list[RemoteBatch]:
-    """Ask for each batch that no row follows: the list does not say whose it is."""
-    ids = [remote.id for remote in listed]
-    with ctx.registry.read() as db:
-        rows = batches.known(db, provider.name, remote_ids=ids, tokens=[])
-        kept = strays.known(db, provider.name, ids)
-    followed = {row.remote_id for row in rows} | kept.keys()
-    return [provider.batch(remote_id) for remote_id in ids if remote_id not in followed]
-
-
-def _with_rows(
-    ctx: Context, provider: Provider, ours: Sequence[RemoteBatch]
-) -> list[tuple[RemoteBatch, Batch | None]]:
-    """Pair remote batches with their rows, read after the list: a token is older than its batch."""
-    if not ours:
-        return []
-    with ctx.registry.read() as db:
-        rows = batches.known(
-            db,
-            provider.name,
-            remote_ids=[remote.id for remote in ours],
-            tokens=[_token(remote) for remote in ours],
-        )
-    by_id = {row.remote_id: row for row in rows}
-    by_token = {row.token: row for row in rows}
-    return [(remote, by_id.get(remote.id) or by_token.get(_token(remote))) for remote in ours]
-
-
-def _token(remote: RemoteBatch) -> str:
-    return remote.metadata.get("orc_token", "")
-
-
-def _settle(ctx: Context, provider: Provider, remote: RemoteBatch, row: Batch | None) -> None:
-    if row is None and _token(remote):
-        with ctx.registry.read() as db:
-            row = batches.by_spare_token(db, _token(remote))
-    finding = examine(remote, row)
-    if row is None:
-        _settle_stray(ctx, provider, remote)
-    elif finding is Finding.FORGOTTEN:
-        take_in_forgotten(ctx, provider, remote, row)
-    elif finding is Finding.EXTRA:
-        cancel_extra(ctx, provider, row, remote)
+def _settle(ctx: Context, provider: Provider, seen: Seen) -> None:
+    if seen.row is None:
+        _settle_stray(ctx, provider, seen.remote)
+    elif seen.finding is Finding.FORGOTTEN:
+        take_in_forgotten(ctx, provider, seen.remote, seen.row)
+    elif seen.finding is Finding.EXTRA:
+        cancel_extra(ctx, provider, seen.row, seen.remote)
 
 
 def _settle_stray(ctx: Context, provider: Provider, remote: RemoteBatch) -> None:
@@ -188,14 +150,12 @@ def _remove_orphans(ctx: Context, provider: Provider, listed: Sequence[RemoteBat
     """Delete old input files of ours that no batch needs: uploads that arrived too late."""
     if not provider.profile.quirks.list_files:
         return
-    now = ctx.now().timestamp()
+    before = ctx.now().timestamp() - _ORPHAN_AGE
     found: dict[str, str] = {}
     for file in provider.list_files():
-        named = _OURS.search(file.name)
-        if named is None or named["instance"] != ctx.instance or file.created_at is None:
-            continue
-        if file.created_at < now - _ORPHAN_AGE:
-            found[file.id] = named["token"]
+        token = token_of(file, ctx.instance)
+        if token is not None and file.created_at is not None and file.created_at < before:
+            found[file.id] = token
     if not found:
         return
     in_use = {remote.input_file_id for remote in listed if not remote.status.terminal}
