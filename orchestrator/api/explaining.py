@@ -302,7 +302,7 @@ def _record(registry: Registry, found: Found, now: datetime, say_time: SayTime) 
 
 
 def _record_story(trace: RecordTrace, say_time: SayTime) -> Iterator[str]:
-    yield f"it is line {trace.position:,} of {trace.source}, sent as {trace.custom_id}"
+    yield f"it is {trace.place}, sent as {trace.custom_id}"
     for attempt in trace.attempts:
         when = f" {say_time(attempt.recorded_at)}" if attempt.recorded_at else ""
         words = f': "{attempt.message}"' if attempt.message else ""

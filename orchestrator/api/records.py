@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.api.lookup import Found
-from orchestrator.domain.model import Batch
+from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.shape import read_shape
 from orchestrator.registry import batches, outcomes
 from orchestrator.registry.session import Registry
 
@@ -60,6 +61,7 @@ class RecordTrace:
     model: str
     source: str
     position: int
+    place: str
     row: str
     request: str
     attempts: tuple[Attempt, ...]
@@ -74,6 +76,7 @@ class RecordTrace:
             "model": self.model,
             "source": self.source,
             "position": self.position,
+            "place": self.place,
             "row": _parsed(self.row),
             "request": _parsed(self.request),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
@@ -106,10 +109,19 @@ def trace_record(registry: Registry, found: Found) -> RecordTrace:
         model=request["model"],
         source=json.loads(found.job.spec).get("source", ""),
         position=known.payload["position"],
+        place=_place(found.job, known.payload["position"]),
         row=known.payload["record"],
         request=known.payload["body"],
         attempts=tuple(attempts),
     )
+
+
+def _place(job: Job, position: int) -> str:
+    """Return where a record stands: `line 17 of reviews.csv`."""
+    shape = read_shape(job.shape)
+    told = shape.place(position)
+    source: str = json.loads(job.spec).get("source", "")
+    return told if shape.parts or not source else f"{told} of {source}"
 
 
 def _attempt(job: str, batch: Batch, row: RowMapping) -> Attempt:

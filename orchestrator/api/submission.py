@@ -19,6 +19,7 @@ from orchestrator.domain.model import Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.packing import MAX_REQUESTS
 from orchestrator.domain.profile import Profile
+from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake
@@ -168,7 +169,7 @@ def submit(
     with _scanned(spec, profile, ctx.spool.directory, limit) as (source, scan):
         _refuse_other_source(contract, scan)
         digest = spec.digest(scan.source_digest)
-        job, added = _enter(ctx, spec, digest, actor)
+        job, added = _enter(ctx, spec, digest, scan.shape, actor)
         if job.digest != digest:
             raise _name_taken(job)
         if job.state is not JobState.REGISTERING:
@@ -232,9 +233,10 @@ def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request,
     )
 
 
-def _enter(ctx: Context, spec: JobSpec, digest: str, actor: str) -> tuple[Job, bool]:
+def _enter(ctx: Context, spec: JobSpec, digest: str, shape: Shape, actor: str) -> tuple[Job, bool]:
     """Return the job of this name, and whether it was made just now."""
     text = msgspec.json.encode(spec).decode()
+    told = msgspec.json.encode(shape).decode()
 
     def work(db: Connection) -> tuple[Job, bool]:
         added = jobs.add(
@@ -243,6 +245,7 @@ def _enter(ctx: Context, spec: JobSpec, digest: str, actor: str) -> tuple[Job, b
             provider=spec.provider,
             spec=text,
             digest=digest,
+            shape=told,
             now=ctx.now(),
             actor=actor,
         )

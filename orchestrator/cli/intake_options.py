@@ -319,7 +319,7 @@ def _recognised(spec: JobSpec, notes: list[str]) -> JobSpec:
         return msgspec.structs.replace(spec, lines=True)
     if spec.lines or first is None:
         return spec
-    columns = source.columns()
+    columns = source.shape().names
     if spec.key in columns:
         return spec
     if spec.key is None and "id" in columns:

@@ -24,6 +24,7 @@ from orchestrator.domain.money import Money
 if TYPE_CHECKING:
     from orchestrator.api import Plan
     from orchestrator.domain.intake import Request
+    from orchestrator.domain.shape import Shape
 
 _LABEL = 11
 _FIRST = 23
@@ -198,7 +199,7 @@ def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | 
     if output:
         console.note(f"kept as {output}: submit --plan refuses if source or template have changed")
     for request in made.samples:
-        _show(console, request)
+        _show(console, made.scan.shape, request)
 
 
 def _lines(made: Plan, shown_as: str) -> list[tuple[str, str, str]]:
@@ -286,11 +287,12 @@ def _money(amount: Money) -> str:
     return human.money(amount.amount, amount.currency)
 
 
-def _show(console: Console, request: Request) -> None:
+def _show(console: Console, shape: Shape, request: Request) -> None:
     sample = _sample(request)
     tokens, octets = sample["tokens_in"], human.size(request.size)
     console.say()
-    console.say(f"line {request.position:,}  {request.custom_id}  about {tokens} tokens, {octets}")
+    place = shape.place(request.position)
+    console.say(f"{place}  {request.custom_id}  about {tokens} tokens, {octets}")
     text = msgspec.json.format(msgspec.json.encode(sample["body"]), indent=2).decode()
     if len(text) > _SHOWN_BODY:
         text = f"{text[:_SHOWN_BODY]}\n... {len(text) - _SHOWN_BODY:,} characters more (--json)"

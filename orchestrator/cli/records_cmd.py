@@ -110,7 +110,7 @@ def _lines(trace: RecordTrace, console: Console) -> Iterator[str]:
     state = _SHOWN_STATES.get(trace.state, trace.state)
     key = console.style(human.plain(trace.key), "bold")
     yield f"{key} of {human.plain(trace.job)}  {console.state(state)}   {human.plain(trace.model)}"
-    yield f" source    line {trace.position:,} of {human.plain(trace.source)}"
+    yield f" source    {human.plain(trace.place)}"
     yield f"   {human.plain(trace.row)}"
     yield f" request   custom_id {human.plain(trace.custom_id)}"
     yield f"   {human.plain(trace.request)}"

@@ -112,7 +112,10 @@ class Books:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One submission by the user, as the registry holds it. `spec` is the JobSpec as JSON text."""
+    """One submission by the user, as the registry holds it.
+
+    `spec` is the JobSpec as JSON text, `shape` the Shape of its source.
+    """
 
     id: int
     name: str
@@ -128,6 +131,7 @@ class Job:
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class Renderer:
 
     def __init__(self, spec: JobSpec, columns: Sequence[str] | None = None) -> None:
         self.render: Callable[[Record], Rendered]
-        """Render one record. Raises TemplateError naming the record and what it lacks."""
+        """Render one record. Raises TemplateError naming what it lacks."""
         self.render = _ready_line if spec.lines else _Chat(spec, columns).render
 
 
@@ -131,12 +131,8 @@ class _Chat:
 
     def render(self, record: Record) -> Rendered:
         data = record.data
-        try:
-            user = self._user(data)
-            system = self._system(data) if self._system is not None else None
-        except TemplateError as error:
-            error.where = f"line {record.position:,}"
-            raise
+        user = self._user(data)
+        system = self._system(data) if self._system is not None else None
         quarters = self._quarters
         quarters += len(user) if user.isascii() else cost.quarter_tokens(user)
         if system is None:
@@ -156,9 +152,7 @@ def _ready_line(record: Record) -> Rendered:
     """Take the body out of a ready batch line, with its own order of keys and its own numbers."""
     body = record.data.get("body")
     if not isinstance(body, dict):
-        raise TemplateError(
-            "the line has no body object", code=RENDER, where=f"line {record.position:,}"
-        )
+        raise TemplateError("the line has no body object", code=RENDER)
     raw = msgspec.json.decode(record.raw, type=_Line).body if record.raw else _encode(body)
     model = body.get("model")
     return Rendered(

@@ -54,10 +54,41 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     policy: Policy = Policy()
 
     def digest(self, source_digest: str) -> str:
-        """Return the job's content hash: what is asked of which records, whatever its name."""
+        """Return the job's content hash: what is asked of which records, whatever its name.
+
+        A field that came with a later release counts only where it is set, so that a job that was
+        submitted before is still the same one.
+        """
         parts = msgspec.to_builtins(self)
-        parts.pop("name")
-        parts.pop("source")
-        parts.pop("policy")
+        for name in _NO_CONTENT:
+            parts.pop(name)
+        for field in msgspec.structs.fields(self):
+            if field.name not in _FIRST and parts.get(field.name) == field.default:
+                del parts[field.name]
         text = msgspec.json.encode([parts, source_digest], order="sorted")
         return hashlib.sha256(text).hexdigest()
+
+
+_NO_CONTENT = frozenset({"name", "source", "policy"})
+"""What may differ between two submissions of the same content."""
+
+_FIRST = frozenset(
+    {
+        "body",
+        "endpoint",
+        "key",
+        "limit",
+        "lines",
+        "metadata",
+        "model",
+        "on_duplicate",
+        "prompt",
+        "provider",
+        "source_format",
+        "split_models",
+        "system",
+        "template",
+        "window",
+    }
+)
+"""The fields of the first release: they count at their defaults too."""

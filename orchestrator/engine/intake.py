@@ -21,6 +21,7 @@ from orchestrator.domain.intake import BadRow, Record, Request, Violation
 from orchestrator.domain.packing import MAX_REQUESTS, PlannedFile
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.rendering import Rendered, Renderer, batch_line, text_json
+from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.tally import ModelStats, Tally
 from orchestrator.engine.repeats import BUFFER_BYTES, Bodies, Keys, Partitions, Repeat, suffixed
@@ -46,6 +47,7 @@ class Scan:
 
     source_name: str
     source_digest: str
+    shape: Shape
     rows: int
     bad_rows: int
     blank_rows: int
@@ -97,7 +99,7 @@ def refuse(result: Scan) -> None:
         return
     shown = result.violations[:DETAILS_SHOWN]
     details = [
-        f"line {found.position:,}: {found.reason}" if found.position else found.reason
+        f"{result.shape.place(found.position)}: {found.reason}" if found.position else found.reason
         for found in shown
     ]
     if result.violations_total > len(shown):
@@ -158,7 +160,7 @@ class _Maker:
     def __init__(self, spec: JobSpec, profile: Profile, source: Source) -> None:
         self.rules = rules.RecordRules(spec, profile)
         # No columns at all means no readable record: that is then told, rather than the template.
-        self.render = Renderer(spec, source.columns() or None).render
+        self.render = Renderer(spec, source.shape().names or None).render
         self._endpoint = spec.endpoint
         self._id_limit = profile.limits.custom_id_max
         self._frame = len(batch_line("", spec.endpoint, b"")) - len(text_json(""))
@@ -241,6 +243,7 @@ class _Scanner:
         return Scan(
             source_name=self._source.name,
             source_digest=digest,
+            shape=self._source.shape(),
             rows=self._rows,
             bad_rows=self._bad_rows,
             blank_rows=self._source.blank_rows,

@@ -131,7 +131,15 @@ def lock(db: Connection, job_id: int) -> Job:
 
 
 def add(
-    db: Connection, *, name: str, provider: str, spec: str, digest: str, now: datetime, actor: str
+    db: Connection,
+    *,
+    name: str,
+    provider: str,
+    spec: str,
+    digest: str,
+    shape: str = "",
+    now: datetime,
+    actor: str,
 ) -> Job | None:
     """Insert a job that is being registered; None if its name is taken."""
     values = {
@@ -139,6 +147,7 @@ def add(
         "provider": provider,
         "spec": spec,
         "digest": digest,
+        "shape": shape,
         "state": JobState.REGISTERING,
         "due_at": now,
         "created_at": now,

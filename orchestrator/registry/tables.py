@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator
 
 from orchestrator.domain.model import BatchState, Gate, JobState, RequestState, StrayVerdict
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The migration that this code works with: the head of `migrations/`."""
 
 metadata = MetaData(
@@ -92,6 +92,7 @@ jobs = Table(
     Column("provider", String(100), nullable=False),
     Column("spec", Text, nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("shape", Text, nullable=False, server_default=""),
     Column("records", BigInteger, nullable=False, server_default="0"),
     Column("waiting", BigInteger, nullable=False, server_default="0"),
     Column("in_flight", BigInteger, nullable=False, server_default="0"),

@@ -48,7 +48,7 @@ class CsvSink:
         """Return the row's fields as text, before formulas are defused."""
         members = _MEMBERS.decode(row.record)
         found = [_cell(bytes(members.get(column, b""))) for column in self._columns]
-        found += ["" if value is None else str(value) for value in row[1:]]
+        found += ["" if value is None else str(value) for value in row[1:-1]]
         return found
 
     def _line(self, cells: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from orchestrator.domain.errors import SourceError
 from orchestrator.domain.intake import BadRow, Record
+from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
 from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES
 
@@ -43,10 +44,11 @@ class CsvSource:
         csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
         files.refuse_empty(self._path)
 
-    def columns(self) -> list[str]:
-        """Return the names in the header."""
+    def shape(self) -> Shape:
+        """Return the names in the header; every value is text."""
         with files.opened(self._path) as file:
-            return self._header(self._start(file))
+            names = self._header(self._start(file))
+        return Shape(columns=tuple(Column(name, "string") for name in names))
 
     def digest(self) -> str:
         """Return the SHA-256 of the bytes handed out by the latest pass."""

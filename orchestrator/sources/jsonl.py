@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.domain.intake import BadRow, Record
+from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
 from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES
 
@@ -37,12 +38,11 @@ class JsonlSource:
         self._lines: files.HashedLines | None = None
         files.refuse_empty(self._path)
 
-    def columns(self) -> list[str]:
+    def shape(self) -> Shape:
         """Return the members of the first 1,000 objects, in order of appearance."""
         rows = islice(self.records(), SAMPLED_ROWS)
-        return list(
-            dict.fromkeys(name for row in rows if isinstance(row, Record) for name in row.data)
-        )
+        names = dict.fromkeys(name for row in rows if isinstance(row, Record) for name in row.data)
+        return Shape(columns=tuple(map(Column, names)))
 
     def digest(self) -> str:
         """Return the SHA-256 of the bytes handed out by the latest pass."""

@@ -1,4 +1,4 @@
-"""What a source can do: say its columns, and hand out its records as often as asked."""
+"""What a source can do: say its shape, and hand out its records as often as asked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from orchestrator.domain.intake import BadRow, Record
+from orchestrator.domain.shape import Shape
 
 MAX_ROW_BYTES = 64_000_000
 """The longest row that is read; a longer one becomes a BadRow and is never held in memory."""
@@ -28,8 +29,8 @@ class Source(Protocol):
     def blank_rows(self) -> int:
         """Blank rows skipped so far by the latest pass."""
 
-    def columns(self) -> list[str]:
-        """Return the columns that templates may name, in order."""
+    def shape(self) -> Shape:
+        """Return the columns that templates may name, in order, and how positions are told."""
 
     def records(self) -> Iterator[Record | BadRow]:
         """Start a new pass from the first row."""

@@ -13,6 +13,7 @@ from orchestrator.domain.errors import SourceError, TemplateError
 from orchestrator.domain.intake import Record
 from orchestrator.domain.profile import Limits
 from orchestrator.domain.rendering import batch_line
+from orchestrator.domain.shape import Column, Shape
 from orchestrator.engine import intake
 from orchestrator.engine.repeats import Keys
 
@@ -347,8 +348,8 @@ class Generated:
     def __init__(self, count):
         self.count = count
 
-    def columns(self):
-        return ["id", "text"]
+    def shape(self):
+        return Shape(columns=tuple(map(Column, ["id", "text"])))
 
     def records(self):
         for number in range(1, self.count + 1):

@@ -83,7 +83,7 @@ def test_a_line_over_the_cap_is_passed_over_and_still_hashed(tmp_path):
 
 def test_columns_are_those_of_the_first_objects_in_order(tmp_path):
     source, _ = read(tmp_path, '{"b":1,"a":2}\nbad\n{"c":3,"a":4}\n')
-    assert source.columns() == ["b", "a", "c"]
+    assert source.shape().names == ["b", "a", "c"]
 
 
 def test_a_source_can_be_read_again_from_its_first_row(tmp_path):
@@ -118,7 +118,7 @@ def test_quoted_line_breaks_belong_to_the_row_that_begins_above_them(tmp_path):
     content = b'\xef\xbb\xbfa,b\r\n1,"x\r\ny"\r\n\r\n2,"say ""hi"""\r\n'
     source, rows = read(tmp_path, content, "csv")
     assert rows == [Record(2, {"a": "1", "b": "x\r\ny"}), Record(5, {"a": "2", "b": 'say "hi"'})]
-    assert source.columns() == ["a", "b"]
+    assert source.shape().names == ["a", "b"]
     assert source.blank_rows == 1
     assert source.digest() == hashlib.sha256(content).hexdigest()
 
