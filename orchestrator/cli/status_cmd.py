@@ -52,39 +52,28 @@ def status(session: Session, limit: int) -> int | None:
 
 
 def _status(session: Session, limit: int) -> int | None:
-    from orchestrator.api.needs import needs_you  # noqa: PLC0415 - help needs no database
-    from orchestrator.api.views import fleet, no_prices  # noqa: PLC0415
+    from orchestrator.api.overview import overview  # noqa: PLC0415 - help needs no database
+    from orchestrator.api.views import no_prices  # noqa: PLC0415
 
     with reading(session) as registry:
         began = time.monotonic()
-        now = session.console.now()
-        needs = needs_you(registry, now=now)
         # Money costs the profiles' import, and only programs are shown it here.
         prices = prices_of(session) if session.console.machine else no_prices
-        found = fleet(registry, now=now, limit=limit, prices=prices)
+        now = session.console.now()
+        seen = overview(registry, now=now, environment=session.env, limit=limit, prices=prices)
         took = time.monotonic() - began
-        where = registry.describe()
-    data = {
-        "environment": session.env,
-        "registry": where,
-        "daemons": found.daemons,
-        "workers": found.workers,
-        "needs_you": [need.to_dict() for need in needs],
-        "jobs": [view.to_dict() for view in found.jobs],
-        "more_jobs": found.more_jobs,
-        "batches_in_flight": found.batches_in_flight,
-    }
+    needs, found = seen.needs_you, seen.fleet
 
     def speak(console: Console) -> None:
         if not console.tty:
             _piped(console, needs, found)
             return
-        console.say(_header(session, where, took, found))
+        console.say(_header(session, seen.registry, took, found))
         for line in needs_lines(needs, console):
             console.say(line)
         _jobs(console, found)
 
-    session.console.document("status", data, speak)
+    session.console.document("status", seen.to_dict(), speak)
     return SOMETHING_NEEDS_YOU if needs else None
 
 

@@ -57,6 +57,11 @@ class Signals:
         with contextlib.suppress(BlockingIOError, OSError):
             os.write(self._bell, b"!")
 
+    def stop(self) -> None:
+        """Do as INT does; may be called from any thread."""
+        self.stopped_by = signal.SIGINT
+        self.ring()
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self.reload = True
@@ -84,3 +89,4 @@ class Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave back
         os.close(self._ear)
         os.close(self._bell)
+        self._ear = self._bell = -1  # whoever rings too late must not meet another file's number

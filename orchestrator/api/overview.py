@@ -1,0 +1,52 @@
+"""What needs you, and what is under way: the whole registry in one look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.api.needs import NeedsYou, needs_you
+from orchestrator.api.views import Fleet, fleet, no_prices
+from orchestrator.domain.progress import Prices
+from orchestrator.registry.session import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """One look at a registry."""
+
+    environment: str | None
+    registry: str
+    needs_you: tuple[NeedsYou, ...]
+    fleet: Fleet
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the JSON form."""
+        found = self.fleet
+        return {
+            "environment": self.environment,
+            "registry": self.registry,
+            "daemons": found.daemons,
+            "workers": found.workers,
+            "needs_you": [need.to_dict() for need in self.needs_you],
+            "jobs": [view.to_dict() for view in found.jobs],
+            "more_jobs": found.more_jobs,
+            "batches_in_flight": found.batches_in_flight,
+        }
+
+
+def overview(
+    registry: Registry,
+    *,
+    now: datetime,
+    environment: str | None = None,
+    limit: int = 20,
+    prices: Prices = no_prices,
+) -> Overview:
+    """Look at everything that is under way, at most `limit` jobs, and at what needs a person."""
+    return Overview(
+        environment=environment,
+        registry=registry.describe(),
+        needs_you=tuple(needs_you(registry, now=now)),
+        fleet=fleet(registry, now=now, limit=limit, prices=prices),
+    )
