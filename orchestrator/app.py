@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from orchestrator.connections import Connections
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.engine.call_rate import wait_for_turn
@@ -128,6 +129,7 @@ class App:
         self.clock = SystemClock()
         self.tell = tell
         self.providers = ConfiguredProviders(configuration, on_call=on_call)
+        self.connections = Connections(configuration.connection_url)
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -204,11 +206,13 @@ class App:
             tell=self.tell,
             stopping=stopping,
             lease_left=lease_left,
+            connections=self.connections,
         )
 
     def close(self) -> None:
         """Close connections to providers and database."""
         self.providers.close()
+        self.connections.close()
         if "registry" in self.__dict__:
             self.registry.close()
 

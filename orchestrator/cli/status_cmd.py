@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -105,7 +105,7 @@ def _header(session: Session, where: str, took: float, found: Fleet) -> str:
     return "   ".join(part for part in parts if part)
 
 
-def needs_lines(needs: list[NeedsYou], console: Console) -> Iterator[str]:
+def needs_lines(needs: Sequence[NeedsYou], console: Console) -> Iterator[str]:
     """Yield the list of what needs a person; nothing at all for an empty one."""
     if not needs:
         return
@@ -144,7 +144,7 @@ def _finish(view: JobView, console: Console) -> str | None:
     return finish_words(view.finish, view, console)
 
 
-def _piped(console: Console, needs: list[NeedsYou], found: Fleet) -> None:
+def _piped(console: Console, needs: Sequence[NeedsYou], found: Fleet) -> None:
     """Say one tab-separated line a matter, its kind first."""
     for need in needs:
         fields = ("needs_you", need.subject, need.code, need.headline, need.next)

@@ -73,6 +73,37 @@ class StrayVerdict(enum.StrEnum):
     """A person has decided that it does not matter."""
 
 
+class DeliveryState(enum.StrEnum):
+    """Where a delivery of outcomes to a sink stands."""
+
+    WAITING = "waiting"
+    """For the job's end, or for further outcomes."""
+    RUNNING = "running"
+    HELD = "held"
+    """The sink refuses: a person decides. Nothing is lost, the outcomes are in the registry."""
+    DONE = "done"
+
+
+class StageState(enum.StrEnum):
+    """Where a stage of a workflow stands, as long as it takes records from the one before."""
+
+    WAITING = "waiting"
+    FEEDING = "feeding"
+    HELD = "held"
+    FED = "fed"
+    """Every record it will ever have is registered; the rest is its job's affair."""
+
+
+class ChargeKind(enum.StrEnum):
+    """What tokens were used for: answers that count, or waste of a kind."""
+
+    ANSWERED = "answered"
+    INVALID = "invalid"
+    REFUSED = "refused"
+    LOST = "lost"
+    """Billed in a batch that expired, was cancelled or answered twice."""
+
+
 OPEN_REQUESTS = (RequestState.PENDING, RequestState.ASSIGNED)
 OUTCOMES = (
     RequestState.SUCCEEDED,
@@ -114,7 +145,8 @@ class Books:
 class Job:
     """One submission by the user, as the registry holds it.
 
-    `spec` is the JobSpec as JSON text, `shape` the Shape of its source.
+    `spec` is the JobSpec as JSON text, `shape` the Shape of its source. The rest as in
+    `registry.tables`.
     """
 
     id: int
@@ -132,6 +164,17 @@ class Job:
     tokens_out: int = 0
     tokens_cached: int = 0
     shape: str = ""
+    series: str = ""
+    source_digest: str = ""
+    stamp: int = 0
+    growing: bool = False
+    shared: int = 0
+    cached: int = 0
+    canary: str | None = None
+    budget: str | None = None
+    hold_code: str | None = None
+    hold_reason: str | None = None
+    held_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +184,8 @@ class Batch:
     `token` is in the file name and in the metadata; it is new for each upload. `requests` counts
     members, `bytes` measures the input file. `tries` counts what went wrong in a row with the
     current move. `looks` counts empty looks for an unanswered call. `cursor` counts the answers
-    recorded so far. `splits` says how often the batch was halved to come to be.
+    recorded so far. `splits` says how often the batch was halved to come to be. `est_*`: estimated
+    tokens of the members, `est_out` None where one has no bound.
     """
 
     id: int
@@ -198,6 +242,11 @@ class Batch:
     failed: int = 0
     missing: int = 0
     odd: int = 0
+    est_in: int = 0
+    est_out: int | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
 
     @property
     def label(self) -> str:

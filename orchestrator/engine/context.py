@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 from sqlalchemy import Connection
 
+from orchestrator.connections import Connections, no_connections
 from orchestrator.domain.errors import AuthError, ClaimLost, OrchestratorError
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.pacing import Pace, back_off
@@ -120,6 +121,7 @@ class Context:
     lease_left: Callable[[], float] = lambda: float("inf")
     stopping: Callable[[], bool] = lambda: False
     audits: Audits = field(default_factory=Audits)
+    connections: Connections = field(default_factory=no_connections)
 
     def now(self) -> datetime:
         """Return the time in UTC."""

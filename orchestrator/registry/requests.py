@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from orchestrator.domain.intake import Request
 from orchestrator.domain.model import RequestState
@@ -20,8 +29,11 @@ _OF_BATCH = requests.c.batch_id == bindparam("the_batch")
 _ASSIGNED = requests.c.state == RequestState.ASSIGNED
 _WAITING = (
     requests.c.job_id == bindparam("the_job"),
-    requests.c.state == RequestState.PENDING,
+    requests.c.state == literal_column("'pending'"),
+    requests.c.twin_of.is_(None),
 )
+"""The very words of the partial index: SQLite proves nothing of bound parameters."""
+
 _FIRST_MODEL = (
     select(requests.c.model).where(*_WAITING).order_by(requests.c.model, requests.c.id).limit(1)
 )

@@ -26,14 +26,24 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from orchestrator.domain.model import BatchState, Gate, JobState, RequestState, StrayVerdict
+from orchestrator.domain.model import (
+    BatchState,
+    ChargeKind,
+    DeliveryState,
+    Gate,
+    JobState,
+    RequestState,
+    StageState,
+    StrayVerdict,
+)
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The migration that this code works with: the head of `migrations/`."""
 
 metadata = MetaData(
@@ -69,11 +79,13 @@ class Utc(TypeDecorator[datetime]):
 Key = BigInteger().with_variant(Integer(), "sqlite")
 
 
-def _word(name: str, length: int, words: type[StrEnum]) -> Column[str]:
+def _word(
+    name: str, length: int, words: type[StrEnum], *, primary_key: bool = False
+) -> Column[str]:
     """Return a column that holds one of `words`, guarded by a CHECK."""
     legal = ", ".join(repr(str(word)) for word in words)
     check = CheckConstraint(f"{name} IN ({legal})", name)
-    return Column(name, String(length), check, nullable=False)
+    return Column(name, String(length), check, nullable=False, primary_key=primary_key)
 
 
 instance = Table(
@@ -107,6 +119,17 @@ jobs = Table(
     Column("due_at", Utc, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("finished_at", Utc),
+    Column("series", Text, nullable=False, server_default=""),
+    Column("source_digest", String(64), nullable=False, server_default=""),
+    Column("stamp", BigInteger, nullable=False, server_default="0"),
+    Column("growing", Boolean, nullable=False, server_default=false()),
+    Column("shared", BigInteger, nullable=False, server_default="0"),
+    Column("cached", BigInteger, nullable=False, server_default="0"),
+    Column("canary", String(10)),
+    Column("budget", Text),
+    Column("hold_code", String(10)),
+    Column("hold_reason", Text),
+    Column("held_since", Utc),
     CheckConstraint(
         "records = waiting + in_flight + succeeded + failed + expired + cancelled", "books"
     ),
@@ -116,8 +139,14 @@ jobs = Table(
     ),
     Index("ix_jobs_due", "due_at", sqlite_where=text("state IN ('running', 'cancelling')"),
           postgresql_where=text("state IN ('running', 'cancelling')")),
+    Index("ix_jobs_series", "series", "id", sqlite_where=text("series <> ''"),
+          postgresql_where=text("series <> ''")),
     sqlite_autoincrement=True,
 )  # fmt: skip
+"""`stamp`: counts the transactions that recorded outcomes, see `requests.stamp`. `growing`: an
+earlier stage still feeds it, so that it does not finish. `shared`, `cached`: records answered by a
+twin or by an earlier job. `canary`: how its first slice stands. `budget`: in the place of the
+spec's. `hold_*`: why a guard lets nothing new be sent. `series`: what its jobs are the runs of."""
 
 requests = Table(
     "requests",
@@ -132,13 +161,30 @@ requests = Table(
     Column("batch_id", Key, ForeignKey("batches.id")),
     Column("rounds", Integer, nullable=False, server_default="0"),
     Column("refusals", Integer, nullable=False, server_default="0"),
+    Column("est_in", Integer, nullable=False, server_default="0"),
+    Column("est_out", Integer),
+    Column("body_hash", String(32)),
+    Column("twin_of", Key),
+    Column("stamp", BigInteger),
     UniqueConstraint("job_id", "custom_id"),
-    Index("ix_requests_pending", "job_id", "model", "id",
-          sqlite_where=text("state = 'pending'"), postgresql_where=text("state = 'pending'")),
+    Index("ix_requests_ready", "job_id", "model", "id",
+          sqlite_where=text("state = 'pending' AND twin_of IS NULL"),
+          postgresql_where=text("state = 'pending' AND twin_of IS NULL")),
     Index("ix_requests_batch_id", "batch_id"),
+    Index("ix_requests_stamp", "job_id", "stamp", "id",
+          sqlite_where=text("stamp IS NOT NULL"), postgresql_where=text("stamp IS NOT NULL")),
+    Index("ix_requests_body_hash", "body_hash", "id",
+          sqlite_where=text("body_hash IS NOT NULL"),
+          postgresql_where=text("body_hash IS NOT NULL")),
+    Index("ix_requests_twin_of", "twin_of", "id",
+          sqlite_where=text("twin_of IS NOT NULL"), postgresql_where=text("twin_of IS NOT NULL")),
 )  # fmt: skip
 """`key` is NULL where it equals `custom_id`. `rounds` counts batches, `refusals` the provider's
-noes to that very line."""
+noes to that very line. `est_in`, `est_out`: estimated tokens, the latter the bound of the body and
+NULL without one. `body_hash`: of a job that shares equal requests or is a cache for later ones.
+`twin_of`: the request whose answer this one waits for; it is never sent itself. `stamp`: which
+transaction of the job recorded the outcome; stamps rise in the order of commits, so that whoever
+has read up to one has missed none."""
 
 payloads = Table(
     "payloads",
@@ -147,7 +193,10 @@ payloads = Table(
     Column("position", BigInteger, nullable=False),
     Column("record", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Column("repair", Text),
 )
+"""`body`: as rendered. `repair`: the body sent next instead, after an answer that did not fit the
+schema: the same conversation with that answer and what is wrong with it."""
 
 batches = Table(
     "batches",
@@ -207,6 +256,11 @@ batches = Table(
     Column("failed", Integer, nullable=False, server_default="0"),
     Column("missing", Integer, nullable=False, server_default="0"),
     Column("odd", Integer, nullable=False, server_default="0"),
+    Column("est_in", BigInteger, nullable=False, server_default="0"),
+    Column("est_out", BigInteger),
+    Column("tokens_in", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_out", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_cached", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("job_id", "number"),
     CheckConstraint(
         "remote_id IS NOT NULL OR state NOT IN ('live', 'remote_done', 'collected')",
@@ -238,6 +292,30 @@ responses = Table(
     Column("recorded_at", Utc, nullable=False),
 )
 """The answer of a request that succeeded: exact bytes as received, and where they came from."""
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("job_id", Key, ForeignKey("jobs.id"), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("provider", String(100), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    _word("kind", 10, ChargeKind, primary_key=True),
+    Column("requests", BigInteger, nullable=False, server_default="0"),
+    Column("unpriced", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_in", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_out", BigInteger, nullable=False, server_default="0"),
+    Column("tokens_cached", BigInteger, nullable=False, server_default="0"),
+    Column("est_in", BigInteger, nullable=False, server_default="0"),
+    Column("est_out", BigInteger, nullable=False, server_default="0"),
+    Column("amount", BigInteger, nullable=False, server_default="0"),
+    Column("online", BigInteger, nullable=False, server_default="0"),
+    Column("currency", String(3), nullable=False, server_default=""),
+    Index("ix_charges_provider", "provider", "day"),
+)
+"""What was used and paid, by job, day (UTC), model and kind: kept in the transaction that records
+the answers, so that money is read from few rows. `amount`, `online`: in 10**-12 of the currency, at
+the price of the day; `unpriced` counts requests whose price was not known."""
 
 failures = Table(
     "failures",
@@ -341,6 +419,70 @@ strays = Table(
 )
 """Remote batches under our name that no row had sent: found by an audit, and what became of
 them. `batch_id`: the row that took it in."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("job_id", Key, ForeignKey("jobs.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("sink", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    _word("state", 10, DeliveryState),
+    Column("owner", String(32)),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("after_stamp", BigInteger, nullable=False, server_default="0"),
+    Column("after_id", BigInteger, nullable=False, server_default="0"),
+    Column("rows", BigInteger, nullable=False, server_default="0"),
+    Column("memo", Text, nullable=False, server_default=""),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("code", String(10)),
+    Column("reason", Text),
+    Column("due_at", Utc, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("finished_at", Utc),
+    UniqueConstraint("job_id", "name"),
+    Index("ix_deliveries_due", "due_at",
+          sqlite_where=text("state IN ('waiting', 'running')"),
+          postgresql_where=text("state IN ('waiting', 'running')")),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""Outcomes on their way to a sink. `sink`: a SinkSpec as JSON. `after_*`: the last outcome that
+the sink surely has; `memo`: what the sink itself noted there."""
+
+stages = Table(
+    "stages",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("workflow", String(200), nullable=False),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("upstream", String(200), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("stream", Boolean, nullable=False),
+    _word("state", 10, StageState),
+    Column("job_id", Key, ForeignKey("jobs.id")),
+    Column("owner", String(32)),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("after_stamp", BigInteger, nullable=False, server_default="0"),
+    Column("after_id", BigInteger, nullable=False, server_default="0"),
+    Column("rows", BigInteger, nullable=False, server_default="0"),
+    Column("passed_over", BigInteger, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("code", String(10)),
+    Column("reason", Text),
+    Column("due_at", Utc, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("finished_at", Utc),
+    Index("ix_stages_due", "due_at",
+          sqlite_where=text("state IN ('waiting', 'feeding')"),
+          postgresql_where=text("state IN ('waiting', 'feeding')")),
+    Index("ix_stages_upstream", "upstream"),
+    Index("ix_stages_workflow", "workflow"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+"""Jobs of a workflow whose records are another job's outcomes: declared before these exist.
+`upstream`: that job's name. `after_*`: the last outcome of it that was read."""
 
 schedules = Table(
     "schedules",

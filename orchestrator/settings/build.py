@@ -19,6 +19,10 @@ def settings(tree: Tree) -> schema.Settings:
         daemon=schema.DaemonSettings(**tree.get("daemon", {})),
         providers={name: provider(name, t) for name, t in tree.get("providers", {}).items()},
         jobs={name: _job(name, t) for name, t in tree.get("jobs", {}).items()},
+        connections={
+            name: schema.ConnectionSettings(**{**t, "name": name})
+            for name, t in tree.get("connections", {}).items()
+        },
     )
 
 

@@ -182,6 +182,36 @@ class Configuration:
             next=f"export {first}=..., or set providers.{provider}.api_key to a reference",
         )
 
+    def connection_url(self, name: str, run: Run = run_command) -> str:
+        """Return the URL of `[connections.NAME]`, with its password if it has one: never print it.
+
+        Raises ConfigError for a name that is not there (ORC1111) and for a reference that leads
+        nowhere (ORC1106, ORC1107).
+        """
+        known = self.settings.connections
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f', did you mean "{near[0]}"?' if near else ""
+            raise ConfigError(
+                f'there is no connection "{name}"{hint}',
+                code="ORC1111",
+                why=f"the configuration declares {', '.join(known) or 'none'}",
+                next=f'add [connections.{name}] with url = {{ env = "..." }}',
+            )
+        url = known[name].url
+        if isinstance(url, str):
+            return url
+        secret = follow(url, what=f"the URL of {name}", environ=self.environ, run=run)
+        if secret is None:
+            raise ConfigError(
+                f"the URL of connection {name} is in none of the places that are named for it",
+                code="ORC1107",
+                where=str(self.origin(f"connections.{name}.url")),
+                why=_places(url),
+                next=f"orchestrator config explain connections.{name}.url",
+            )
+        return secret.reveal()
+
     def job(self, name: str) -> JobDeclaration:
         """Return the job spec `[jobs.NAME]`. Raises NotFound (ORC1202)."""
         if name in self.settings.jobs:

@@ -17,6 +17,9 @@ from orchestrator.settings.schema import Settings
 from orchestrator.settings.values import LiteralSecret, Place, UnfitValue, read_value
 
 SCHEMA_VERSION = 1
+_NAMED = ("providers", "jobs", "connections")
+"""Tables whose sections carry names of the user's."""
+
 _NO_FLAGS: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
@@ -128,7 +131,7 @@ def _leaves(
         read.line((*overlay, *path)),
         overlay=overlay[1] if overlay else "",
     )
-    if path[:-1] in (("providers",), ("jobs",)):
+    if len(path) == 2 and path[0] in _NAMED:
         found.named.setdefault(path, origin)
     is_table = keys.pattern_of(path) in keys.tables()
     if isinstance(value, dict) and is_table and keys.key_of(path) is None and not keys.later(path):
@@ -179,7 +182,7 @@ def _read_all(found: _Found, cwd: Path, home: Path) -> Mapping[keys.Path, tuple[
         value = _read(written, cwd, home, found.problems)
         if value is not None:
             values.setdefault(written.path, []).append(value)
-            if len(written.path) > 2 and written.path[0] in ("providers", "jobs"):
+            if len(written.path) > 2 and written.path[0] in _NAMED:
                 found.named.setdefault(written.path[:2], written.origin)
     return {path: tuple(candidates) for path, candidates in values.items()}
 

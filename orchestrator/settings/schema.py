@@ -150,6 +150,13 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout: Annotated[timedelta, "for the next bytes to come"] = timedelta(seconds=60)
 
 
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A database of the user's, for sources and sinks."""
+
+    name: Annotated[str, "set"]
+    url: Annotated[DatabaseUrl, "SQLAlchemy URL without a password, or a reference to one"]
+
+
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a job's records come from; a plain string is the file."""
 
@@ -195,11 +202,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     daemon: DaemonSettings = DaemonSettings()
     providers: Mapping[str, ProviderSettings] = {}
     jobs: Mapping[str, JobDeclaration] = {}
+    connections: Mapping[str, ConnectionSettings] = {}
 
 
 LATER: Mapping[str, str] = {
     "web": "the web pages",
-    "connections": "SQL sources and sinks",
     "providers.*.budget": "budgets of a provider",
     "providers.*.stop_after": "stopping a provider after equal failures",
     "spool.keep": "keeping spool files",

@@ -24,7 +24,7 @@ LARGE = {"requests", "batches", "payloads", "events", "responses", "failures", "
 _BY_REMOTE = "ix_batches_remote"
 """By its first column alone this one gives every batch a provider ever had."""
 
-PARTIAL = {"ix_batches_due", "ix_batches_open", "ix_jobs_due", "ix_requests_pending"}
+PARTIAL = {"ix_batches_due", "ix_batches_open", "ix_jobs_due", "ix_requests_ready"}
 """Indexes of what is open: they may be read whole, as they forget what has ended."""
 
 Query = Callable[[sa.Connection], object]

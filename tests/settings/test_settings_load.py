@@ -159,7 +159,6 @@ def test_each_value_knows_its_file_and_line(project):
             "",
         ),
         ("[web]\nlisten = 'x'\n", "ORC1103", 1, "later release", ""),
-        ("[connections.w]\nurl = 'x'\n", "ORC1103", 1, "later release", ""),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(project, text, code, line, says, following):
