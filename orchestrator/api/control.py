@@ -149,7 +149,7 @@ def cancel_job(ctx: Context, name: str, *, dry_run: bool = False) -> Steered:
             return Steered()
         done = Steered(jobs=[name])
         job = jobs.move(db, jobs.lock(db, job.id), JobCancelAsked(), now=now, actor=ctx.actor)
-        waiting = requests.cancel_pending(db, job.id)
+        waiting = requests.cancel_pending(db, job.id, stamp=jobs.next_stamp(db, job.id))
         jobs.count(db, job.id, waiting=-waiting, cancelled=waiting)
         for batch in batches.unfinished(db, job.id):
             if batch.state is BatchState.LIVE and batch.cancel_asked_at is None:
@@ -309,7 +309,8 @@ def _drop(ctx: Context, db: Connection, batch: Batch, now: datetime) -> int:
     batch = batches.take_over(db, batch)
     batches.move(db, batch, Superseded(), now=now, due_at=now, actor=ctx.actor)
     members = [member.id for member in requests.members(db, batch.id)]
-    count = requests.close(db, batch.id, members, RequestState.CANCELLED)
+    stamp = jobs.next_stamp(db, batch.job_id)
+    count = requests.close(db, batch.id, members, RequestState.CANCELLED, stamp=stamp)
     jobs.count(db, batch.job_id, in_flight=-count, cancelled=count)
     jobs.set_due(db, batch.job_id, now)
     return count

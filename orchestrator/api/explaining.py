@@ -16,11 +16,10 @@ from orchestrator.api.views import (
     JobView,
     batch_view,
     job_view,
-    no_prices,
 )
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.model import BatchState, Job, JobState, Stray, StrayVerdict
-from orchestrator.domain.progress import Prices, share_of
+from orchestrator.domain.progress import Prices, no_prices, share_of
 from orchestrator.domain.waiting import WaitsFor
 from orchestrator.registry import reports, strays
 from orchestrator.registry.session import Registry

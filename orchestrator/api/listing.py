@@ -11,11 +11,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from orchestrator.api.lookup import batch_named, job_named, record_in
-from orchestrator.api.views import BatchView, JobView, batch_views, no_prices, views_of
+from orchestrator.api.views import BatchView, JobView, batch_views, views_of
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Batch, Job
-from orchestrator.domain.progress import Prices
+from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.registry import jobs, lists, outcomes, reports
 from orchestrator.registry.events import Entry
 from orchestrator.registry.outcomes import Listed

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.api.needs import NeedsYou, needs_you
-from orchestrator.api.views import Fleet, fleet, no_prices
-from orchestrator.domain.progress import Prices
+from orchestrator.api.views import Fleet, fleet
+from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.registry.session import Registry
 
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from orchestrator.api.exporting import Rows, source_columns
-from orchestrator.api.views import no_prices
+from orchestrator.api.exporting import source_columns
 from orchestrator.domain.errors import IntegrityError, NotFound
 from orchestrator.domain.model import Job
-from orchestrator.domain.progress import Prices
+from orchestrator.domain.progress import Prices, no_prices
+from orchestrator.engine.outcome_rows import Rows
 from orchestrator.registry import jobs
 from orchestrator.registry.recount import Recount, recount
 from orchestrator.registry.session import Registry

@@ -20,6 +20,7 @@ from orchestrator.domain.progress import (
     Prices,
     costs,
     finish,
+    no_prices,
     pace,
     split_open,
 )
@@ -27,11 +28,6 @@ from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.domain.waiting import WaitsFor, batch_waits_for, is_put_off, job_waits_for
 from orchestrator.registry import accounts, batches, jobs, reports, workers
 from orchestrator.registry.session import Registry
-
-
-def no_prices(_provider: str, _model: str) -> None:
-    """Know no price: for looks that show no money."""
-    return
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def status(session: Session, limit: int) -> int | None:
 
 def _status(session: Session, limit: int) -> int | None:
     from orchestrator.api.overview import overview  # noqa: PLC0415 - help needs no database
-    from orchestrator.api.views import no_prices  # noqa: PLC0415
+    from orchestrator.domain.progress import no_prices  # noqa: PLC0415
 
     with reading(session) as registry:
         began = time.monotonic()

@@ -42,6 +42,10 @@ Prices = Callable[[str, str], Price | None]
 """Returns the price of a provider's model, None where it is not known."""
 
 
+def no_prices(_provider: str, _model: str) -> None:
+    """Know of no price."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchGroup:
     """Batches of one job in one state, with one model at one provider, counted together.

@@ -46,6 +46,12 @@ _DUE = (
 _DUE_ONE = _DUE.where(jobs.c.id == bindparam("the_id"))
 _NEXT_DUE = select(func.min(jobs.c.due_at)).where(AT_WORK)
 _FURTHEST_DUE = select(func.max(jobs.c.due_at)).where(AT_WORK)
+_STAMP = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("the_id"))
+    .values(stamp=jobs.c.stamp + 1)
+    .returning(jobs.c.stamp)
+)
 _SET_DUE = update(jobs).where(jobs.c.id == bindparam("the_id")).values(due_at=bindparam("when"))
 
 
@@ -207,6 +213,14 @@ def count(db: Connection, job_id: int, **added: int) -> None:
 def _counting(names: tuple[str, ...]) -> Update:
     changes = {name: jobs.c[name] + bindparam(f"plus_{name}") for name in names}
     return update(jobs).where(jobs.c.id == bindparam("the_id")).values(**changes)
+
+
+def next_stamp(db: Connection, job_id: int) -> int:
+    """Return the stamp of the outcomes that this transaction records.
+
+    The row stays locked until the transaction ends: stamps rise in the order of commits.
+    """
+    return int(db.execute(_STAMP, {"the_id": job_id}).scalar_one())
 
 
 def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:

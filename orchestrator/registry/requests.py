@@ -164,8 +164,13 @@ def lines(db: Connection, batch_id: int, *, after: int, limit: int) -> list[Line
     return [Line(*row) for row in db.execute(_LINES, wanted)]
 
 
-def close(db: Connection, batch_id: int, ids: Sequence[int], word: RequestState) -> int:
-    """Give assigned requests of a batch their final word; return how many took it."""
+def close(
+    db: Connection, batch_id: int, ids: Sequence[int], word: RequestState, *, stamp: int
+) -> int:
+    """Give assigned requests of a batch their final word; return how many took it.
+
+    `stamp` is this transaction's, from `jobs.next_stamp`.
+    """
     if not ids:
         return 0
     written = db.execute(
@@ -175,7 +180,7 @@ def close(db: Connection, batch_id: int, ids: Sequence[int], word: RequestState)
             requests.c.state == RequestState.ASSIGNED,
             requests.c.batch_id == batch_id,
         )
-        .values(state=word)
+        .values(state=word, stamp=stamp)
     )
     return written.rowcount
 
@@ -239,12 +244,12 @@ def failed_ids(db: Connection, job_id: int, conditions: Sequence[ColumnElement[b
     return list(db.execute(query.order_by(requests.c.id)).scalars())
 
 
-def cancel_pending(db: Connection, job_id: int) -> int:
-    """Close every waiting request of a job as cancelled; return how many."""
+def cancel_pending(db: Connection, job_id: int, *, stamp: int) -> int:
+    """Close every waiting request of a job as cancelled; return how many. `stamp` as in `close`."""
     written = db.execute(
         update(requests)
         .where(requests.c.job_id == job_id, requests.c.state == RequestState.PENDING)
-        .values(state=RequestState.CANCELLED)
+        .values(state=RequestState.CANCELLED, stamp=stamp)
     )
     return written.rowcount
 
@@ -261,7 +266,7 @@ def reopen(db: Connection, ids: Sequence[int]) -> dict[str, int]:
         written = db.execute(
             update(requests)
             .where(among(db, requests.c.id, ids), requests.c.state == word)
-            .values(state=RequestState.PENDING, refusals=0, rounds=0)
+            .values(state=RequestState.PENDING, refusals=0, rounds=0, stamp=None)
         )
         reopened[word.value] = written.rowcount
     return reopened

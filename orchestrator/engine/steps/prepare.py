@@ -36,7 +36,7 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
     job = jobs.lock(db, job_id)
     if job.state is JobState.CANCELLING and job.books.waiting:
         # Given back by a batch that ended while the cancel was asked for.
-        cancelled = requests.cancel_pending(db, job_id)
+        cancelled = requests.cancel_pending(db, job_id, stamp=jobs.next_stamp(db, job_id))
         jobs.count(db, job_id, waiting=-cancelled, cancelled=cancelled)
         job = jobs.get(db, job_id)
     if job.books.open == 0:

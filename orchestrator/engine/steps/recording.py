@@ -30,9 +30,10 @@ def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
         answers.record_responses(db, chunk.responses)
         answers.record_failures(db, chunk.failures)
         requests.burn(db, batch.id, chunk.burned)
+        stamp = jobs.next_stamp(db, batch.job_id) if counted else 0
         for word in counted:
             ids = [request for request, state in chunk.closed.items() if state is word]
-            closed = requests.close(db, batch.id, ids, word)
+            closed = requests.close(db, batch.id, ids, word, stamp=stamp)
             jobs.count(db, batch.job_id, in_flight=-closed, **{word.value: closed})
         jobs.count(
             db,

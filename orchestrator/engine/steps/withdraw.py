@@ -19,7 +19,7 @@ def withdraw(ctx: Context, batch: Batch, job: Job) -> Batch:
     def work(db: Connection) -> Batch:
         moved = take_back(ctx, db, batch, now)
         if jobs.get(db, job.id).state is JobState.CANCELLING:
-            cancelled = requests.cancel_pending(db, job.id)
+            cancelled = requests.cancel_pending(db, job.id, stamp=jobs.next_stamp(db, job.id))
             jobs.count(db, job.id, waiting=-cancelled, cancelled=cancelled)
         return moved
 
