@@ -22,7 +22,7 @@ from orchestrator.failpoints import watched
 from orchestrator.registry import fitness, migrate, session, tables
 from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.file_systems import network_of
-from orchestrator.registry.session import WAL_STEP, Registry
+from orchestrator.registry.session import PAGE, WAL_STEP, Registry
 
 MOUNTS = """\
 /dev/vda / ext4 rw 0 0
@@ -79,7 +79,7 @@ def test_a_pragma_that_is_not_taken_is_refused():
 
 def test_reader_and_writer_connections_have_their_pragmas(databases: Databases):
     registry = Registry(databases.fresh("sqlite"))
-    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "page_size": PAGE}
     for opened in (registry.read, registry.connect):
         with opened() as db:
             found = {name: db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
@@ -96,7 +96,7 @@ def test_a_damaged_file_stops_a_worker_and_stays_as_it_is(databases: Databases, 
     world.registry.checkpoint()
     world.registry.close()
     whole = path.read_bytes()
-    page = 4096
+    page = PAGE
     pages = len(whole) // page
     # The last page of rows, not one of the schema's: what a torn copy or a bad sector looks like.
     broken = max(n for n in range(1, pages) if whole[n * page] == 13)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.app import App
 from orchestrator.domain.errors import RegistryAway
+from orchestrator.registry.session import PAGE
 from orchestrator.service.one_shot import one_shot
 from orchestrator.service.signals import Signals
 from orchestrator.settings import load
@@ -87,7 +88,7 @@ def test_no_work_begins_on_a_damaged_file(offline):
     with closing(sqlite3.connect(offline.registry)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole = offline.registry.read_bytes()
-    page = 4096
+    page = PAGE
     broken = max(n for n in range(1, len(whole) // page) if whole[n * page] == 13)
     damaged = whole[: broken * page + 8] + b"\xff" * 200 + whole[broken * page + 208 :]
     offline.registry.write_bytes(damaged)
