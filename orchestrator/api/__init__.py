@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from orchestrator.api.submission import (
         Contract,
         Plan,
-        Submitted,
         plan,
         read_contract,
         submit,
     )
     from orchestrator.api.verifying import Equation, verify
     from orchestrator.api.views import BatchView, Fleet, JobView, batch_view, fleet, job_view
+    from orchestrator.engine.registration import Submitted
 
 _HOMES = {
     "BatchView": "views",

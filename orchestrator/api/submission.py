@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection
 
 from orchestrator.domain.cost import estimate, online
-from orchestrator.domain.errors import NameTaken, NotFound, PlanChanged, SourceError
+from orchestrator.domain.errors import NotFound, PlanChanged, SourceError
 from orchestrator.domain.intake import Request
-from orchestrator.domain.model import Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.packing import MAX_REQUESTS
 from orchestrator.domain.profile import Profile
-from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
-from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
-from orchestrator.registry import jobs, requests
-from orchestrator.sources.port import Source
-from orchestrator.sources.registry import open_source
-
-CHUNK = 5_000
-"""Records registered a transaction."""
-
-Progress = Callable[[int, int], None]
-"""`(registered, all)`, after every chunk."""
-
-
-def _no_progress(_done: int, _all: int) -> None:
-    """Tell nobody."""
-
+from orchestrator.engine.registration import Progress, Submitted, no_progress, register, scanned
 
 PLAN_FILE = "orchestrator.plan-file/1"
 
@@ -83,16 +63,6 @@ class Plan:
         )
 
 
-@dataclass(frozen=True)
-class Submitted:
-    """The job, and whether it was there before: `already` whole, or `resumed` in the middle."""
-
-    job: Job
-    already: bool = False
-    resumed: bool = False
-    skipped: int = 0
-
-
 def plan(
     spec: JobSpec,
     profile: Profile,
@@ -110,7 +80,7 @@ def plan(
     source or template are not what `contract` was made from.
     """
     _refuse_other_template(contract)
-    with _scanned(spec, profile, workdir, requests_per_batch) as (source, scan):
+    with scanned(spec, profile, workdir, requests_per_batch) as (source, scan):
         _refuse_other_source(contract, scan)
         samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
         made = _priced(spec, profile, scan, samples)
@@ -155,7 +125,7 @@ def submit(
     *,
     actor: str,
     contract: Contract | None = None,
-    on_progress: Progress = _no_progress,
+    on_progress: Progress = no_progress,
 ) -> Submitted:
     """Register a job whole; committed on return. Same name and content: the same job.
 
@@ -163,46 +133,14 @@ def submit(
     name has other content, PlanChanged when source or template are not what the plan was made from,
     SourceError that lists every violation; nothing is registered then.
     """
-    profile = ctx.providers.profile(spec.provider)
-    limit = ctx.requests_per_batch
     _refuse_other_template(contract)
-    with _scanned(spec, profile, ctx.spool.directory, limit) as (source, scan):
-        _refuse_other_source(contract, scan)
-        digest = spec.digest(scan.source_digest)
-        job, added = _enter(ctx, spec, digest, scan.shape, actor)
-        if job.digest != digest:
-            raise _name_taken(job)
-        if job.state is not JobState.REGISTERING:
-            return Submitted(job=job, already=True)
-        try:
-            _register(
-                ctx,
-                job,
-                intake.requests(spec, profile, source, scan, start_seq=job.books.records),
-                total=scan.requests,
-                on_progress=on_progress,
-            )
-        except SourceError:
-            # The source changed while it was read: what is registered of it is no job.
-            ctx.registry.write(lambda db: jobs.forget(db, job))
-            raise
-        whole = ctx.registry.write(lambda db: _complete(ctx, db, job.id, actor))
-    return Submitted(job=whole, resumed=not added, skipped=scan.skipped)
-
-
-@contextmanager
-def _scanned(
-    spec: JobSpec, profile: Profile, parent: Path, requests_per_file: int
-) -> Iterator[tuple[Source, Scan]]:
-    """Open and scan the source in a work directory of its own; refuse what breaks a rule."""
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="scan-", dir=parent) as folder:
-        source = open_source(spec.source, spec.source_format)
-        scan = intake.scan(
-            spec, profile, source, workdir=Path(folder), requests_per_file=requests_per_file
-        )
-        intake.refuse(scan)
-        yield source, scan
+    return register(
+        ctx,
+        spec,
+        actor=actor,
+        check=lambda scan: _refuse_other_source(contract, scan),
+        on_progress=on_progress,
+    )
 
 
 def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request, ...]) -> Plan:
@@ -230,79 +168,6 @@ def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request,
         online_cost=full if known else None,
         tokens_in=sum(stats.tokens_in for stats in scan.models),
         tokens_out=None if None in bounded else sum(count or 0 for count in bounded),
-    )
-
-
-def _enter(ctx: Context, spec: JobSpec, digest: str, shape: Shape, actor: str) -> tuple[Job, bool]:
-    """Return the job of this name, and whether it was made just now."""
-    text = msgspec.json.encode(spec).decode()
-    told = msgspec.json.encode(shape).decode()
-
-    def work(db: Connection) -> tuple[Job, bool]:
-        added = jobs.add(
-            db,
-            name=spec.name,
-            provider=spec.provider,
-            spec=text,
-            digest=digest,
-            shape=told,
-            now=ctx.now(),
-            actor=actor,
-        )
-        found = added or jobs.find(db, spec.name)
-        if found is None:
-            raise NotFound(f"job {spec.name} was removed just now", next="submit it again")
-        return found, added is not None
-
-    return ctx.registry.write(work)
-
-
-def _register(
-    ctx: Context,
-    job: Job,
-    rendered: Iterator[Request],
-    *,
-    total: int,
-    on_progress: Progress,
-) -> None:
-    """Insert the requests chunk by chunk; the count in the job's row is the cursor."""
-    done = job.books.records
-    while chunk := list(islice(rendered, CHUNK)):
-        ctx.registry.write(_chunk_writer(job.id, done, chunk))
-        done += len(chunk)
-        on_progress(done, total)
-
-
-def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Connection], None]:
-    whole = done + len(chunk)
-    tried = False
-
-    def work(db: Connection) -> None:
-        nonlocal tried
-        # Run again after a commit that nobody acknowledged, it may find that one done.
-        if tried and jobs.lock(db, job_id).books.records == whole:
-            return
-        tried = True
-        jobs.grow(db, job_id, at=done, count=len(chunk))
-        requests.register(db, job_id, chunk)
-
-    return work
-
-
-def _complete(ctx: Context, db: Connection, job_id: int, actor: str) -> Job:
-    job = jobs.lock(db, job_id)
-    if job.state is not JobState.REGISTERING:
-        return job  # this very commit went through before, without an acknowledgement
-    return jobs.move(db, job, Registered(), now=ctx.now(), actor=actor)
-
-
-def _name_taken(job: Job) -> NameTaken:
-    return NameTaken(
-        f'a job named "{job.name}" with other content exists',
-        where=f"submitted {job.created_at:%Y-%m-%d %H:%M} UTC, {job.books.records:,} records",
-        why="source, prompt or request settings differ from what was submitted under this name",
-        safe="nothing was registered, nothing was sent",
-        next=f"give this one a name of its own: --name {job.name}-2",
     )
 
 

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from support.world import World
 
 from orchestrator import api
-from orchestrator.api import submission
 from orchestrator.domain.errors import NameTaken, PlanChanged, SourceError
 from orchestrator.domain.model import JobState
 from orchestrator.domain.spec import JobSpec
+from orchestrator.engine import registration
 from orchestrator.registry.tables import events, jobs, payloads, requests
 
 
@@ -72,7 +72,7 @@ def test_another_content_under_the_same_name_is_refused(
 def test_a_submission_that_was_cut_off_goes_on_where_it_stopped(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "CHUNK", 10)
+    monkeypatch.setattr(registration, "CHUNK", 10)
     spec = a_spec(write(tmp_path, 35))
 
     def die(done: int, _all: int) -> None:
@@ -93,7 +93,7 @@ def test_a_submission_that_was_cut_off_goes_on_where_it_stopped(
 def test_a_source_that_changes_while_it_is_registered_leaves_nothing_behind(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submission, "CHUNK", 10)
+    monkeypatch.setattr(registration, "CHUNK", 10)
     source = write(tmp_path, 35)
 
     def change(done: int, _all: int) -> None:

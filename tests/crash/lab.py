@@ -19,8 +19,8 @@ from support.world import World
 from crash.boundaries import Boundary, Crash, Saboteur, Strike, Watcher
 from crash.memory import empty
 from crash.scenarios import Scenario
-from orchestrator.api import submission
 from orchestrator.domain.errors import OrchestratorError
+from orchestrator.engine import registration
 from orchestrator.engine.context import Told
 from orchestrator.engine.steps import build, reconcile, validation
 from orchestrator.failpoints import watched
@@ -36,7 +36,7 @@ LIVES = 6
 def small_chunks() -> Iterator[None]:
     """Let a handful of records be several chunks of everything."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(submission, "CHUNK", 2)
+        patch.setattr(registration, "CHUNK", 2)
         patch.setattr(build, "_CHUNK", 1)
         patch.setattr(reconcile, "CHUNK", 1)
         patch.setattr(validation, "CHUNK", 1)
