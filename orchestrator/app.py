@@ -20,11 +20,13 @@ from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.engine.call_rate import wait_for_turn
 from orchestrator.engine.context import Context, Told, silence
+from orchestrator.engine.opening import opening
 from orchestrator.provider.client import HttpProvider, OnCall, Timeouts
 from orchestrator.provider.profiles import load_profile
 from orchestrator.registry import migrate, workers
 from orchestrator.registry.session import Registry
 from orchestrator.settings import Configuration
+from orchestrator.sources.port import Opening
 from orchestrator.spool import Spool
 
 DEFAULT_IN_FLIGHT = 40
@@ -208,6 +210,10 @@ class App:
             lease_left=lease_left,
             connections=self.connections,
         )
+
+    def opening(self) -> Opening:
+        """Return what the source of a job may reach."""
+        return opening(self.connections)
 
     def close(self) -> None:
         """Close connections to providers and database."""

@@ -19,6 +19,7 @@ from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.registration import Progress, Submitted, no_progress, register, scanned
+from orchestrator.sources.port import NOTHING_OPEN, Opening
 
 PLAN_FILE = "orchestrator.plan-file/1"
 
@@ -72,15 +73,17 @@ def plan(
     requests_per_batch: int = MAX_REQUESTS,
     template_file: Path | None = None,
     contract: Contract | None = None,
+    opening: Opening = NOTHING_OPEN,
 ) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
     `template_file` is where the spec's template was read from; the plan's contract names it.
     Raises SourceError that lists every violation, NotFound, TemplateError, and PlanChanged when
-    source or template are not what `contract` was made from.
+    source or template are not what `contract` was made from. `opening` is what the source may
+    reach.
     """
     _refuse_other_template(contract)
-    with scanned(spec, profile, workdir, requests_per_batch) as (source, scan):
+    with scanned(spec, profile, opening, workdir, requests_per_batch) as (source, scan):
         _refuse_other_source(contract, scan)
         samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
         made = _priced(spec, profile, scan, samples)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -26,6 +26,9 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.intake import Record
 from orchestrator.domain.spec import JobSpec
+
+if TYPE_CHECKING:
+    from orchestrator.sources.port import Opening
 
 STANDARD_INPUT = "-"
 NO_KEY = "ORC2302"
@@ -83,8 +86,12 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def declared_job(session: Session, source: str, options: Mapping[str, Any]) -> Iterator[Declared]:
+def declared_job(
+    session: Session, source: str, options: Mapping[str, Any], opening: Opening
+) -> Iterator[Declared]:
     """Yield the job that `source` and flags declare; standard input is kept in a file meanwhile.
+
+    `opening` is what the source may reach.
 
     Raises NotFound for what is neither a job spec nor a file, and the errors of a wrong flag.
     """
@@ -104,7 +111,7 @@ def declared_job(session: Session, source: str, options: Mapping[str, Any]) -> I
             if (session.world.cwd / source).is_file():
                 notes.append(f"{source} is the job spec; the file of that name is ./{source}")
         else:
-            spec = _recognised(spec, notes)
+            spec = _recognised(spec, notes, opening)
         file = _template_file(session, source, options) if spec.template is not None else None
         yield Declared(check_name(spec), tuple(notes), file)
 
@@ -307,11 +314,13 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _recognised(spec: JobSpec, notes: list[str]) -> JobSpec:
+def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
     """Return `spec` with what the first record shows: ready batch lines, or a key column."""
     from orchestrator.sources.registry import open_source  # noqa: PLC0415 - help needs none of it
 
-    source = open_source(spec.source, spec.source_format)
+    source = open_source(
+        spec.source, spec.source_format, options=spec.source_options, opening=opening
+    )
     made = spec.lines or spec.prompt is not None or spec.template is not None
     first = next((row for row in source.records() if isinstance(row, Record)), None)
     if not made and first is not None and {"custom_id", "body"} <= first.data.keys():

@@ -54,6 +54,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
     SOURCE is a job spec of the configuration, a JSONL or CSV file, or - for standard input.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.app import App  # noqa: PLC0415
     from orchestrator.provider.profiles import load_profile  # noqa: PLC0415
 
     if output and source == STANDARD_INPUT:
@@ -61,7 +62,10 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
             "a plan of standard input can't be kept: its records are gone afterwards",
             next="write them to a file, then: orchestrator plan FILE -o plan.json",
         )
-    with declared_job(session, source, options) as declared:
+    with (
+        App(session.configuration) as app,
+        declared_job(session, source, options, app.opening()) as declared,
+    ):
         for note in declared.notes:
             session.console.note(note)
         spec = declared.spec
@@ -73,6 +77,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
                 workdir=Path(folder),
                 show=show,
                 template_file=declared.template_file,
+                opening=app.opening(),
             )
         if output:
             _keep(session.world.cwd / output, made)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +70,11 @@ def submit(
             "submit takes a job spec, a file, - or --plan FILE: one of them",
             next="orchestrator submit FILE --key COLUMN --prompt TEXT",
         )
-    contract = None
-    if plan_file is not None:
-        contract = api.read_contract(session.world.cwd / plan_file)
-        chosen = nullcontext(_as_planned(contract, options))
-    else:
-        chosen = declared_job(session, source or STANDARD_INPUT, options)  # type: ignore[assignment]  # both yield Declared
-    with chosen as declared, App(session.configuration) as app:
+    contract = api.read_contract(session.world.cwd / plan_file) if plan_file is not None else None
+    with (
+        App(session.configuration) as app,
+        _chosen(session, app, source or STANDARD_INPUT, options, contract) as declared,
+    ):
         for note in declared.notes:
             session.console.note(note)
         if dry_run:
@@ -93,6 +91,18 @@ def submit(
     return _follow(session, submitted.job.name) if watch else 0
 
 
+@contextmanager
+def _chosen(
+    session: Session, app: App, source: str, options: dict[str, Any], contract: Contract | None
+) -> Iterator[Declared]:
+    """Yield the job that was planned, else the one that source and flags declare."""
+    if contract is not None:
+        yield _as_planned(contract, options)
+        return
+    with declared_job(session, source, options, app.opening()) as declared:
+        yield declared
+
+
 def _rehearse(session: Session, app: App, declared: Declared, contract: Contract | None) -> None:
     """Check everything that submit checks in the source, and say what it would register."""
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
@@ -100,7 +110,11 @@ def _rehearse(session: Session, app: App, declared: Declared, contract: Contract
     spec = declared.spec
     with tempfile.TemporaryDirectory(prefix="orchestrator-plan-") as folder:
         made = api.plan(
-            spec, app.providers.profile(spec.provider), workdir=Path(folder), contract=contract
+            spec,
+            app.providers.profile(spec.provider),
+            workdir=Path(folder),
+            contract=contract,
+            opening=app.opening(),
         )
     following = f"orchestrator watch {spec.name}"
     data = {

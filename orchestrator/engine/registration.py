@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
+from orchestrator.engine.opening import opening as opened_by
 from orchestrator.registry import jobs, requests
-from orchestrator.sources.port import Source
+from orchestrator.sources.port import Opening, Source
 from orchestrator.sources.registry import open_source
 
 CHUNK = 5_000
@@ -66,7 +67,8 @@ def register(
     violation; nothing is registered then.
     """
     profile = ctx.providers.profile(spec.provider)
-    with scanned(spec, profile, ctx.spool.directory, ctx.requests_per_batch) as (source, scan):
+    opening, limit = opened_by(ctx.connections), ctx.requests_per_batch
+    with scanned(spec, profile, opening, ctx.spool.directory, limit) as (source, scan):
         check(scan)
         digest = spec.digest(scan.source_digest)
         job, added = _enter(ctx, spec, digest, scan.shape, actor)
@@ -92,12 +94,17 @@ def register(
 
 @contextmanager
 def scanned(
-    spec: JobSpec, profile: Profile, parent: Path, requests_per_file: int
+    spec: JobSpec, profile: Profile, opening: Opening, parent: Path, requests_per_file: int
 ) -> Iterator[tuple[Source, Scan]]:
     """Open and scan the source in a work directory of its own; refuse what breaks a rule."""
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="scan-", dir=parent) as folder:
-        source = open_source(spec.source, spec.source_format)
+        source = open_source(
+            spec.source,
+            spec.source_format,
+            options=spec.source_options,
+            opening=replace(opening, workdir=Path(folder)),
+        )
         scan = intake.scan(
             spec, profile, source, workdir=Path(folder), requests_per_file=requests_per_file
         )

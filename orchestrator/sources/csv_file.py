@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 from orchestrator.domain.errors import SourceError
 from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
-from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES
+from orchestrator.sources.options import NO_OPTIONS, refuse_unknown
+from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES, NOTHING_OPEN, Opening
 
 HEADER = "ORC2007"
 
@@ -30,12 +30,19 @@ class CsvSource:
     """
 
     def __init__(
-        self, location: str, source_format: str = "csv", *, max_row_bytes: int = MAX_ROW_BYTES
+        self,
+        location: str,
+        source_format: str = "csv",
+        *,
+        options: Mapping[str, Any] = NO_OPTIONS,
+        opening: Opening = NOTHING_OPEN,
+        max_row_bytes: int = MAX_ROW_BYTES,
     ) -> None:
+        refuse_unknown(options, (), source_format)
         self.name = location
         self.source_format = source_format
         self.blank_rows = 0
-        self._path = Path(location)
+        self._path = opening.cwd / location
         self._delimiter = "\t" if source_format == "tsv" else ","
         self._max_row_bytes = max_row_bytes
         self._rows: _Rows | None = None

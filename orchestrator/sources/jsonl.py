@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,8 @@ import msgspec
 from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
-from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES
+from orchestrator.sources.options import NO_OPTIONS, refuse_unknown
+from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES, NOTHING_OPEN, Opening
 
 SAMPLED_ROWS = 1000
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -28,12 +28,19 @@ class JsonlSource:
     """
 
     def __init__(
-        self, location: str, source_format: str = "jsonl", *, max_row_bytes: int = MAX_ROW_BYTES
+        self,
+        location: str,
+        source_format: str = "jsonl",
+        *,
+        options: Mapping[str, Any] = NO_OPTIONS,
+        opening: Opening = NOTHING_OPEN,
+        max_row_bytes: int = MAX_ROW_BYTES,
     ) -> None:
+        refuse_unknown(options, (), source_format)
         self.name = location
         self.source_format = source_format
         self.blank_rows = 0
-        self._path = Path(location)
+        self._path = opening.cwd / location
         self._max_row_bytes = max_row_bytes
         self._lines: files.HashedLines | None = None
         files.refuse_empty(self._path)

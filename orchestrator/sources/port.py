@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
+from orchestrator.connections import Connections, no_connections
 from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.shape import Shape
 
@@ -42,8 +45,37 @@ class Source(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What a source may reach when it is opened.
+
+    `job` opens the outcomes of another job by its name and options; None where there is no
+    registry. `workdir` is a folder for files that go with the reading; the system's own unless
+    given. Relative paths start from `cwd`.
+    """
+
+    connections: Connections = field(default_factory=no_connections)
+    job: Callable[[str, Mapping[str, Any]], Source] | None = None
+    cwd: Path = Path()
+    workdir: Path | None = None
+
+
+NOTHING_OPEN = Opening()
+
+
 class SourceFactory(Protocol):
     """What an entry point of the group `orchestrator.sources` must be."""
 
-    def __call__(self, location: str, source_format: str, *, max_row_bytes: int) -> Source:
-        """Open `location` as `source_format`. Raises NotFound or SourceError."""
+    def __call__(
+        self,
+        location: str,
+        source_format: str,
+        *,
+        options: Mapping[str, Any],
+        opening: Opening,
+        max_row_bytes: int,
+    ) -> Source:
+        """Open `location` as `source_format`. Raises NotFound or SourceError.
+
+        `options` are those of the job's source, such as `sheet`; refuse what you don't know.
+        """

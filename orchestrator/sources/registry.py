@@ -7,16 +7,26 @@ format and its file ending, and what it names is a `SourceFactory`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from orchestrator.domain.errors import SourceError
-from orchestrator.sources.port import MAX_ROW_BYTES, Source, SourceFactory
+from orchestrator.sources.options import NO_OPTIONS
+from orchestrator.sources.port import (
+    MAX_ROW_BYTES,
+    NOTHING_OPEN,
+    Opening,
+    Source,
+    SourceFactory,
+)
 
 GROUP = "orchestrator.sources"
 STANDARD_INPUT = "-"
+JOB = "job:"
 UNKNOWN_FORMAT = "ORC2006"
+NO_JOB_HERE = "ORC2031"
 _DIALECTS = {"ndjson": "jsonl", "tsv": "csv"}
 
 
@@ -27,9 +37,17 @@ def formats() -> list[str]:
 
 
 def open_source(
-    location: str, source_format: str = "auto", *, max_row_bytes: int = MAX_ROW_BYTES
+    location: str,
+    source_format: str = "auto",
+    *,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    opening: Opening = NOTHING_OPEN,
+    max_row_bytes: int = MAX_ROW_BYTES,
 ) -> Source:
     """Open `location` as `source_format`; `auto` goes by the ending of the file's name.
+
+    A location is the path of a file, or `job:NAME`: the outcomes of another job. `options` are
+    those of the kind of source.
 
     Raises SourceError for an unknown format and for a file that is empty or can't be read,
     NotFound for one that is not there.
@@ -40,6 +58,8 @@ def open_source(
             code=UNKNOWN_FORMAT,
             next="write it to a file first and name that file",
         )
+    if location.startswith(JOB):
+        return _job(location.removeprefix(JOB), options, opening)
     name = source_format
     if name == "auto":
         name = Path(location).suffix.removeprefix(".").lower()
@@ -47,7 +67,18 @@ def open_source(
     if point is None:
         raise _unknown(location, source_format, name)
     factory = cast("SourceFactory", point.load())
-    return factory(location, name, max_row_bytes=max_row_bytes)
+    return factory(location, name, options=options, opening=opening, max_row_bytes=max_row_bytes)
+
+
+def _job(name: str, options: Mapping[str, Any], opening: Opening) -> Source:
+    if opening.job is None:
+        raise SourceError(
+            f"the outcomes of job {name} are not available here",
+            code=NO_JOB_HERE,
+            why="a job is a source only where its registry is at hand",
+            next=f"export it, and name that file: orchestrator export {name} -o {name}.jsonl",
+        )
+    return opening.job(name, options)
 
 
 def _entry_point(name: str) -> EntryPoint | None:
