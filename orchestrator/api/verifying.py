@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from orchestrator.api.exporting import source_columns
+from orchestrator.api.exporting import header_for
 from orchestrator.domain.errors import IntegrityError, NotFound
 from orchestrator.domain.model import Job
 from orchestrator.domain.progress import Prices, no_prices
@@ -25,7 +25,7 @@ from orchestrator.registry.session import Registry
 from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.jsonl import JsonlSink
-from orchestrator.sinks.port import OutcomeRow, column_names
+from orchestrator.sinks.port import OutcomeRow
 
 _LONGEST = 1 << 30
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -174,8 +174,9 @@ class _Jsonl:
 
     def __init__(self, registry: Registry, job: Job) -> None:
         self._output = _Nowhere()
-        self._names = column_names(source_columns(registry, job, all_of_them=False))
-        self._sink = JsonlSink(self._output, self._names)
+        header = header_for(registry, job, "jsonl")
+        self._names = {column.name for column in header.outcome + header.answer}
+        self._sink = JsonlSink(self._output, header)
 
     def rows(self, path: Path) -> Iterator[bytes]:
         """Yield the lines."""
@@ -202,10 +203,10 @@ class _Csv:
     """Rows of an exported table against what would be written now."""
 
     def __init__(self, registry: Registry, job: Job) -> None:
-        self._columns = source_columns(registry, job)
-        names = column_names(self._columns)
-        self._sink = CsvSink(_Nowhere(), self._columns, names, raw=True)
-        self._header = [*self._columns, *names]
+        header = header_for(registry, job, "csv")
+        self._width = len(header.source)
+        self._sink = CsvSink(_Nowhere(), header, raw=True)
+        self._header = [column.name for column in header.columns]
 
     def rows(self, path: Path) -> Iterator[list[str]]:
         """Yield the rows behind the header."""
@@ -222,9 +223,9 @@ class _Csv:
 
     def of_record(self, got: Sequence[str], row: OutcomeRow) -> bool:
         """Whether the row is of this record, whatever outcome it tells."""
-        width = len(self._columns)
-        return _equal(got[:width], self._sink.cells(row)[:width])
+        return _equal(got[: self._width], self._sink.cells(row)[: self._width])
 
 
-def _equal(got: Sequence[str], cells: Sequence[str]) -> bool:
-    return list(got) in (list(cells), [defused(cell) for cell in cells])
+def _equal(got: Sequence[str], cells: Sequence[str | None]) -> bool:
+    written = [cell or "" for cell in cells]
+    return list(got) in (written, [defused(cell) for cell in written])

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.filters import Filter
+from orchestrator.registry.bulk import among
 from orchestrator.registry.requests import request_id
 from orchestrator.registry.tables import batches, failures, jobs, payloads, requests, responses
 from orchestrator.registry.where import ATTEMPTS, record_tests
@@ -46,10 +47,11 @@ class Sourced(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What an export tells of a response."""
+    """What an export tells of a response; `source` says whether a line, a twin or the cache."""
 
     request_id: int
     batch_id: int
+    source: str
     body: str
     tokens_in: int | None
     tokens_out: int | None
@@ -160,6 +162,50 @@ def count(db: Connection, job_id: int, where: Filter) -> int:
 
 def sourced(db: Connection, first: int, last: int, where: Filter = ()) -> list[Sourced]:
     """Return the records of a range of ids that match, in source order."""
+    return _sourced(db, requests.c.id.between(first, last), where)
+
+
+def answered(db: Connection, first: int, last: int) -> list[Answered]:
+    """Return the responses of a range of requests, in source order."""
+    return _answered(db, responses.c.request_id.between(first, last))
+
+
+def failed(db: Connection, first: int, last: int) -> list[Failed]:
+    """Return the failed attempts of a range of requests, each request's in their order."""
+    return _failed(db, failures.c.request_id.between(first, last))
+
+
+class Stamped(NamedTuple):
+    """The place of an outcome in the order in which they were recorded; `size` is its line's."""
+
+    stamp: int
+    id: int
+    size: int
+
+
+def stamped(db: Connection, job_id: int, after: tuple[int, int], limit: int) -> list[Stamped]:
+    """Return a job's outcomes behind a stamp and id, in that order."""
+    stamp, request = after
+    behind = or_(requests.c.stamp > stamp, requests.c.id > request)
+    query = (
+        select(requests.c.stamp, requests.c.id, requests.c.size)
+        .where(requests.c.job_id == job_id, requests.c.stamp >= stamp, behind)
+        .order_by(requests.c.stamp, requests.c.id)
+        .limit(limit)
+    )
+    return list(map(Stamped._make, _rows(db, query)))
+
+
+def told(db: Connection, ids: Sequence[int]) -> tuple[list[Sourced], list[Answered], list[Failed]]:
+    """Return these records with their responses and failed attempts, all in source order."""
+    return (
+        _sourced(db, among(db, requests.c.id, ids), ()),
+        _answered(db, among(db, responses.c.request_id, ids)),
+        _failed(db, among(db, failures.c.request_id, ids)),
+    )
+
+
+def _sourced(db: Connection, which: ColumnElement[bool], where: Filter) -> list[Sourced]:
     query = (
         select(
             requests.c.id,
@@ -169,7 +215,7 @@ def sourced(db: Connection, first: int, last: int, where: Filter = ()) -> list[S
             payloads.c.record,
         )
         .join(payloads, payloads.c.request_id == requests.c.id)
-        .where(requests.c.id.between(first, last))
+        .where(which)
         .order_by(requests.c.id)
     )
     if where:
@@ -178,20 +224,16 @@ def sourced(db: Connection, first: int, last: int, where: Filter = ()) -> list[S
     return list(map(Sourced._make, _rows(db, query)))
 
 
-def answered(db: Connection, first: int, last: int) -> list[Answered]:
-    """Return the responses of a range of requests, in source order."""
+def _answered(db: Connection, which: ColumnElement[bool]) -> list[Answered]:
     columns = [responses.c[name] for name in Answered._fields]
-    query = select(*columns).where(responses.c.request_id.between(first, last))
-    rows = _rows(db, query.order_by(responses.c.request_id))
-    return list(map(Answered._make, rows))
+    query = select(*columns).where(which).order_by(responses.c.request_id)
+    return list(map(Answered._make, _rows(db, query)))
 
 
-def failed(db: Connection, first: int, last: int) -> list[Failed]:
-    """Return the failed attempts of a range of requests, each request's in their order."""
+def _failed(db: Connection, which: ColumnElement[bool]) -> list[Failed]:
     columns = [failures.c[name] for name in Failed._fields]
-    query = select(*columns).where(failures.c.request_id.between(first, last))
-    order = (failures.c.request_id, failures.c.id)
-    return list(map(Failed._make, _rows(db, query.order_by(*order))))
+    query = select(*columns).where(which).order_by(failures.c.request_id, failures.c.id)
+    return list(map(Failed._make, _rows(db, query)))
 
 
 class Trace(NamedTuple):

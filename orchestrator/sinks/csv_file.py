@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from orchestrator.sinks.files import Output
-from orchestrator.sinks.port import OutcomeRow
+from orchestrator.sinks.port import Header, OutcomeRow
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -17,19 +17,24 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)*|\.\d+)(?:[eE][+-]?\d+)?%?")
 
 
 class CsvSink:
-    """A table of text. A value of the source that is no text is written as its JSON.
+    """A table of text. A value that is no text is written as its JSON, null as nothing at all.
 
-    `raw=False` puts an apostrophe before text that a spreadsheet would run as a formula; numbers
-    are let alone. `names`: the outcome columns' names. The header is written at once.
+    Text of no characters is written as `""`, so that it can be told from null. `raw=False` puts
+    an apostrophe before text that a spreadsheet would run as a formula; numbers are let alone.
+    The header is written at once.
     """
 
     def __init__(
-        self, output: Output, columns: Sequence[str], names: Sequence[str], *, raw: bool = False
+        self, output: Output, header: Header, *, delimiter: str = ",", raw: bool = False
     ) -> None:
         self._output = output
-        self._columns = tuple(columns)
+        self._columns = tuple(column.name for column in header.source)
+        self._answer = header.members
         self._raw = raw
-        self._output.write(self._line([*self._columns, *names]).encode("utf-8", "replace"))
+        self._delimiter = delimiter
+        self._special = re.compile(f'[{delimiter}"\r\n]').search
+        names = [column.name for column in header.columns]
+        self._output.write(self._line(names).encode("utf-8", "replace"))
 
     def write(self, rows: Sequence[OutcomeRow]) -> None:
         """Write a row for each."""
@@ -44,35 +49,38 @@ class CsvSink:
         """Leave nothing behind."""
         self._output.abandon()
 
-    def cells(self, row: OutcomeRow) -> list[str]:
+    def cells(self, row: OutcomeRow) -> list[str | None]:
         """Return the row's fields as text, before formulas are defused."""
-        members = _MEMBERS.decode(row.record)
-        found = [_cell(bytes(members.get(column, b""))) for column in self._columns]
-        found += ["" if value is None else str(value) for value in row[1:-1]]
-        return found
+        found = _cells(row.record, self._columns)
+        found += [None if value is None else str(value) for value in row[1:-1]]
+        return found + _cells(row.answer or "{}", self._answer) if self._answer else found
 
-    def _line(self, cells: Sequence[str]) -> str:
-        if not self._raw:
-            cells = [defused(cell) if cell[:1] in _FORMULA else cell for cell in cells]
-        return ",".join([_quoted(cell) for cell in cells]) + "\r\n"
+    def _line(self, cells: Sequence[str | None]) -> str:
+        return self._delimiter.join([self._field(cell) for cell in cells]) + "\r\n"
+
+    def _field(self, cell: str | None) -> str:
+        if cell is None:
+            return ""
+        if not self._raw and cell[:1] in _FORMULA:
+            cell = defused(cell)
+        if not cell or self._special(cell):
+            return '"' + cell.replace('"', '""') + '"'
+        return cell
 
 
-def _cell(value: bytes) -> str:
+def _cells(text: str, columns: Sequence[str]) -> list[str | None]:
+    members = _MEMBERS.decode(text)
+    return [_cell(bytes(members.get(column, b"null"))) for column in columns]
+
+
+def _cell(value: bytes) -> str | None:
     if value[:1] == b'"':
         return _TEXT.decode(value)
-    return "" if value == b"null" else value.decode()
+    return None if value == b"null" else value.decode()
 
 
 def defused(cell: str) -> str:
     """Return `cell` so that no spreadsheet takes it for a formula; a number stays a number."""
     if cell[:1] in _FORMULA and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
-    return cell
-
-
-def _quoted(cell: str) -> str:
-    if '"' in cell:
-        return '"' + cell.replace('"', '""') + '"'
-    if "," in cell or "\n" in cell or "\r" in cell:
-        return f'"{cell}"'
     return cell

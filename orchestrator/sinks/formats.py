@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.domain.errors import UsageError
 from orchestrator.sinks.csv_file import CsvSink
 from orchestrator.sinks.files import Output
 from orchestrator.sinks.jsonl import JsonlSink
-from orchestrator.sinks.port import Sink
+from orchestrator.sinks.port import Header, Sink
 
 FORMATS = ("jsonl", "csv")
 _CODE = "ORC6003"
@@ -45,10 +44,8 @@ def format_of(location: str, named: str | None) -> str:
     )
 
 
-def open_sink(
-    kind: str, output: Output, *, columns: Sequence[str], names: Sequence[str], raw: bool = False
-) -> Sink:
+def open_sink(kind: str, output: Output, header: Header, *, raw: bool = False) -> Sink:
     """Return a sink of the format `kind` that writes to `output`."""
     if kind == "csv":
-        return CsvSink(output, columns, names, raw=raw)
-    return JsonlSink(output, names)
+        return CsvSink(output, header, raw=raw)
+    return JsonlSink(output, header)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import msgspec
 
 from orchestrator.sinks.files import Output
-from orchestrator.sinks.port import OutcomeRow
+from orchestrator.sinks.port import Header, OutcomeRow
 
 _encode = msgspec.json.encode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class JsonlSink:
-    """One JSON object a line. Values, number formats and order of the source row are kept.
+    """One JSON object a line. Values, number formats and order of the source row are kept."""
 
-    `names`: the outcome columns' names, as `port.column_names` gives them.
-    """
-
-    def __init__(self, output: Output, names: Sequence[str]) -> None:
+    def __init__(self, output: Output, header: Header) -> None:
         self._output = output
-        self._keys = tuple(f"{_encode(name).decode()}:" for name in names)
+        self._keys = tuple(_key(column.name) for column in header.outcome)
+        keys = (f",{_key(column.name)}" for column in header.answer)
+        self._answer = tuple(zip(header.members, keys, strict=True))
 
     def write(self, rows: Sequence[OutcomeRow]) -> None:
         """Write a line for each row."""
@@ -46,8 +46,22 @@ class JsonlSink:
             f"{tokens_in}{_number(row.tokens_in)},{tokens_out}{_number(row.tokens_out)},"
             f"{cost}{_number(row.cost)},{code}{_text(row.error_code)},"
             f"{message}{_text(row.error_message)},{attempts}{row.attempts},"
-            f"{batch}{_text(row.batch)}}}\n"
+            f"{batch}{_text(row.batch)}{self._members(row.answer)}}}\n"
         )
+
+    def _members(self, answer: str | None) -> str:
+        if not self._answer:
+            return ""
+        members = _members(answer) if answer is not None else {}
+        return "".join(f"{key}{_raw(members.get(name))}" for name, key in self._answer)
+
+
+def _key(name: str) -> str:
+    return f"{_encode(name).decode()}:"
+
+
+def _raw(value: msgspec.Raw | None) -> str:
+    return "null" if value is None else bytes(value).decode()
 
 
 def _text(value: str | None) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-COLUMNS = (
-    "outcome",
-    "text",
-    "tokens_in",
-    "tokens_out",
-    "cost",
-    "error_code",
-    "error_message",
-    "attempts",
-    "batch",
+from orchestrator.domain.shape import Column
+
+OUTCOME_COLUMNS = (
+    Column("outcome", "string"),
+    Column("text", "string"),
+    Column("tokens_in", "int64"),
+    Column("tokens_out", "int64"),
+    Column("cost", "decimal128(38, 12)"),
+    Column("error_code", "string"),
+    Column("error_message", "string"),
+    Column("attempts", "int64"),
+    Column("batch", "string"),
 )
 """The columns that follow those of the source."""
+
+COLUMNS = tuple(column.name for column in OUTCOME_COLUMNS)
 
 
 class OutcomeRow(NamedTuple):
@@ -54,15 +58,55 @@ class Sink(Protocol):
         """Leave nothing of what was written behind."""
 
 
+class Header(NamedTuple):
+    """The columns of an export, each part under the names that are free beside those before it.
+
+    `source` holds the names and types of the record's members, `outcome` those that follow,
+    `answer` those of the checked answer, whose members are called `members` in its JSON.
+    """
+
+    source: tuple[Column, ...]
+    outcome: tuple[Column, ...]
+    answer: tuple[Column, ...] = ()
+    members: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in order."""
+        return self.source + self.outcome + self.answer
+
+    @property
+    def renamed(self) -> tuple[tuple[str, str], ...]:
+        """The outcome's and answer's columns that had to give way, as `(wanted, got)`."""
+        wanted = COLUMNS + self.members
+        got = (column.name for column in self.outcome + self.answer)
+        return tuple((old, new) for old, new in zip(wanted, got, strict=True) if old != new)
+
+
+def header_of(source: Iterable[Column], answer: Iterable[Column] = ()) -> Header:
+    """Return the header of an export: `source` columns, the outcome's, then those of `answer`."""
+    source, answer = tuple(source), tuple(answer)
+    taken = {column.name for column in source}
+    outcome = _free(OUTCOME_COLUMNS, taken)
+    members = tuple(column.name for column in answer)
+    return Header(source, outcome, _free(answer, taken), members)
+
+
 def column_names(taken: Collection[str]) -> tuple[str, ...]:
     """Return the names of the outcome columns beside source columns named `taken`.
 
     A name that the source has already gets `answer_` in front, as often as it takes.
     """
-    names = []
-    for name in COLUMNS:
-        free = name
+    return tuple(column.name for column in _free(OUTCOME_COLUMNS, set(taken)))
+
+
+def _free(columns: Iterable[Column], taken: set[str]) -> tuple[Column, ...]:
+    """Return `columns` under names that are not taken, and take these."""
+    found = []
+    for column in columns:
+        free = column.name
         while free in taken:
             free = f"answer_{free}"
-        names.append(free)
-    return tuple(names)
+        taken.add(free)
+        found.append(Column(free, column.type))
+    return tuple(found)

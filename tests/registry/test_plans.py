@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from support.crowd import JOBS, MEMBERS, fill
 from support.databases import NOW, Databases
 
-from orchestrator.registry import accounts, batches, jobs, requests, workers
+from orchestrator.registry import accounts, batches, jobs, outcomes, requests, workers
 from orchestrator.registry.session import Registry
 
 LARGE = {"requests", "batches", "payloads", "events", "responses", "failures", "jobs", "workers"}
@@ -52,6 +52,7 @@ QUERIES: dict[str, Query] = {
     "members": lambda db: requests.members(db, 3),
     "lines": lambda db: requests.lines(db, 3, after=0, limit=2_000),
     "give back": lambda db: requests.give_back(db, 3),
+    "outcomes behind a stamp": lambda db: outcomes.stamped(db, 1, (1, 0), 100),
     "alive workers": lambda db: workers.alive(db, NOW),
 }
 

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import api
-from orchestrator.api import exporting
 from orchestrator.api.verifying import verify
 from orchestrator.domain.cost import actual
 from orchestrator.domain.errors import IntegrityError, SinkError, UsageError
 from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
 from orchestrator.domain.profile import Price
+from orchestrator.domain.shape import Column
 from orchestrator.domain.tariff import Tariff
+from orchestrator.engine import source_columns
 from orchestrator.provider.answer_text import answer_text
 from orchestrator.provider.profiles import load_profile
 from orchestrator.registry import jobs
@@ -25,7 +26,7 @@ from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.jsonl import JsonlSink
-from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names
+from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names, header_of
 
 
 def price(provider, model):
@@ -290,7 +291,7 @@ def test_a_stream_gets_every_byte_and_is_left_open():
 
 
 def test_too_many_columns_are_no_table(world, write_lines, monkeypatch):
-    monkeypatch.setattr(exporting, "MAX_COLUMNS", 3)
+    monkeypatch.setattr(source_columns, "MAX_COLUMNS", 3)
     source = write_lines(['{"id":"a","b":1,"c":2,"d":3}'])
     world.submit(1, source=str(source), prompt="{id}")
     with pytest.raises(SinkError, match="different columns"):
@@ -330,7 +331,7 @@ def test_a_line_holds_the_record_as_it_was_and_the_outcome_behind_it(record, tex
     kept = Kept()
     names = column_names(record)
     row = OutcomeRow(json.dumps(record), "failed", text, 1, None, "0.10", None, message, 2, "b01")
-    JsonlSink(kept, names).write([row])
+    JsonlSink(kept, header_of(map(Column, record))).write([row])
     line = kept.bytes.decode()
     assert line.count("\n") == 1
     read = json.loads(line)
@@ -344,7 +345,7 @@ def test_a_table_is_read_back_as_it_was_but_for_formulas(values):
     kept = Kept()
     columns = [f"c{n}" for n in range(len(values))]
     record = json.dumps(dict(zip(columns, values, strict=True)))
-    CsvSink(kept, columns, COLUMNS).write([OutcomeRow(record, "open")])
+    CsvSink(kept, header_of(map(Column, columns))).write([OutcomeRow(record, "open")])
     _, row = csv.reader(io.StringIO(kept.bytes.decode(), newline=""))
     assert row[: len(values)] == [defused(value) for value in values]
 
