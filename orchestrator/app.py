@@ -213,7 +213,7 @@ class App:
 
     def opening(self) -> Opening:
         """Return what the source of a job may reach."""
-        return opening(self.connections)
+        return opening(self.connections, self.reading)
 
     def close(self) -> None:
         """Close connections to providers and database."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.sources.port import Opening
 
 STANDARD_INPUT = "-"
+ANOTHER_JOB = "job:"
 NO_KEY = "ORC2302"
 BAD_NAME = "ORC1302"
 MAX_NAME = 200
@@ -102,6 +103,9 @@ def declared_job(
             base = _from_file(session, path, options, name)
         elif source in session.configuration.settings.jobs:
             base = _from_spec(session, source)
+        elif source.startswith(ANOTHER_JOB):
+            name = f"from-{source.removeprefix(ANOTHER_JOB)}"
+            base = _from_source(session, source, options, job_name(name))
         else:
             path = session.world.cwd / source
             _refuse_if_nothing(session, source, path)
@@ -163,13 +167,17 @@ def _from_spec(session: Session, name: str) -> JobSpec:
 
 
 def _from_file(session: Session, path: Path, options: Mapping[str, Any], name: str) -> JobSpec:
+    return _from_source(session, str(path), options, name)
+
+
+def _from_source(session: Session, source: str, options: Mapping[str, Any], name: str) -> JobSpec:
     from orchestrator.settings import policy  # noqa: PLC0415 - help needs none of it
 
     configuration = session.configuration
     defaults = configuration.settings.defaults
     return JobSpec(
         name=name,
-        source=str(path),
+        source=source,
         provider=_provider(session, options),
         model=defaults.model,
         window=defaults.window,
@@ -326,7 +334,7 @@ def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
     if not made and first is not None and {"custom_id", "body"} <= first.data.keys():
         notes.append("the source holds ready batch lines: they are sent as they stand")
         return msgspec.structs.replace(spec, lines=True)
-    if spec.lines or first is None:
+    if spec.lines or first is None or (spec.key is None and first.key):
         return spec
     columns = source.shape().names
     if spec.key in columns:

@@ -11,11 +11,13 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One row of a source. `position` is its line number, counted from 1.
 
     `raw` is the row's JSON text as it stands in the source, empty where the source is not JSON.
+    `key` identifies it where no column is to: empty where only its position does.
     """
 
     position: int
     data: dict[str, Any]
     raw: bytes = b""
+    key: str = ""
 
 
 class BadRow(msgspec.Struct, frozen=True):

@@ -295,3 +295,37 @@ class Stray:
     remote_created_at: datetime | None
     seen_at: datetime
     batch_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage of a workflow: what feeds a job of its name with the outcomes of job `upstream`.
+
+    `spec` is the JobSpec as JSON text; `job_id` its job, once that exists. `after_*`: the last
+    outcome that was read. `rows`: records registered; `passed_over`: outcomes that gave none.
+    """
+
+    id: int
+    workflow: str
+    name: str
+    upstream: str
+    spec: str
+    digest: str
+    stream: bool
+    state: StageState
+    job_id: int | None = None
+    epoch: int = 0
+    after_stamp: int = 0
+    after_id: int = 0
+    rows: int = 0
+    passed_over: int = 0
+    tries: int = 0
+    code: str | None = None
+    reason: str | None = None
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None = None
+
+    def with_(self, **changes: Any) -> Stage:  # noqa: ANN401 - the types of the fields above
+        """Return a copy with `changes`."""
+        return replace(self, **changes)

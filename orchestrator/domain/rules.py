@@ -162,11 +162,11 @@ class RecordRules:
         """Return the record's key, or the rule that it breaks.
 
         A key is text, a whole number, or what a typed source writes as text (a date, a UUID);
-        without a key column it is the record's position. In a ready batch line it is the
-        custom_id, which has to be legal as it stands.
+        without a key column it is the record's own key, or its position. In a ready batch line it
+        is the custom_id, which has to be legal as it stands.
         """
         if self._column is None:
-            return str(record.position)
+            return record.key or str(record.position)
         value = record.data.get(self._column)
         text = value if type(value) is str else self._key_text(value)
         if text and len(text) <= 64 and text.isascii() and text.isprintable() and text[0] != " ":

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.connections import Connections
-from orchestrator.sources.port import Opening
+from orchestrator.engine.job_source import JobSource
+from orchestrator.registry.session import Registry
+from orchestrator.sources.port import Opening, Source
 
 
-def opening(connections: Connections, workdir: Path | None = None) -> Opening:
-    """Return what the source of a job may reach; `workdir` holds files that go with the reading."""
-    return Opening(connections=connections, workdir=workdir)
+def opening(
+    connections: Connections, registry: Callable[[], Registry], workdir: Path | None = None
+) -> Opening:
+    """Return what the source of a job may reach; `workdir` holds files that go with the reading.
+
+    `registry` gives the registry whose jobs may be sources; called only for such a source.
+    """
+
+    def job(name: str, options: Mapping[str, Any]) -> Source:
+        return JobSource(registry(), name, options)
+
+    return Opening(connections=connections, job=job, workdir=workdir)

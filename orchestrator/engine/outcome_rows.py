@@ -178,6 +178,7 @@ class _RowMaker:
                 cost=cost,
                 attempts=len(failed) + travels,
                 batch=self._labels[row.batch_id] if travels and row.batch_id else None,
+                key=row.key,
             )
         return OutcomeRow(
             record=row.record,
@@ -189,6 +190,7 @@ class _RowMaker:
             error_message=last.message if last else None,
             attempts=len(failed),
             batch=self._labels[last.batch_id] if last else None,
+            key=row.key,
         )
 
     def _succeeded(self, row: Sourced, answer: Answered, failed: Sequence[Failed]) -> OutcomeRow:
@@ -204,6 +206,7 @@ class _RowMaker:
             # The batch of a cached answer is another job's.
             batch=self._labels[answer.batch_id] if answer.source != _CACHE else None,
             answer=self._check(text).value if self._check is not None else None,
+            key=row.key,
         )
 
     def _cost(self, model: str, answer: Answered | None, failed: Sequence[Failed]) -> str | None:

@@ -67,7 +67,7 @@ def register(
     violation; nothing is registered then.
     """
     profile = ctx.providers.profile(spec.provider)
-    opening, limit = opened_by(ctx.connections), ctx.requests_per_batch
+    opening, limit = opened_by(ctx.connections, lambda: ctx.registry), ctx.requests_per_batch
     with scanned(spec, profile, opening, ctx.spool.directory, limit) as (source, scan):
         check(scan)
         digest = spec.digest(scan.source_digest)

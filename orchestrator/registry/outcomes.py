@@ -44,6 +44,7 @@ class Sourced(NamedTuple):
     batch_id: int | None
     model: str
     record: str
+    key: str
 
 
 class Answered(NamedTuple):
@@ -213,6 +214,7 @@ def _sourced(db: Connection, which: ColumnElement[bool], where: Filter) -> list[
             requests.c.batch_id,
             requests.c.model,
             payloads.c.record,
+            _KEY,
         )
         .join(payloads, payloads.c.request_id == requests.c.id)
         .where(which)

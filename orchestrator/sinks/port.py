@@ -29,7 +29,8 @@ class OutcomeRow(NamedTuple):
     `record` is the source row as a JSON object's text, exactly as it was. `outcome` is the final
     word, or `open`. `cost` is a decimal number as text, in the currency of the provider's price.
     `answer` is the checked answer of a job with an answer schema, as JSON text: its members
-    become columns. None stands where there is nothing to tell or it is not known.
+    become columns. `key` identifies the record in its job. None stands where there is nothing to
+    tell or it is not known.
     """
 
     record: str
@@ -43,6 +44,7 @@ class OutcomeRow(NamedTuple):
     attempts: int = 0
     batch: str | None = None
     answer: str | None = None
+    key: str | None = None
 
 
 class Sink(Protocol):
