@@ -93,6 +93,9 @@ def _of_rows(job: Job, counted: Recount) -> list[Equation]:
         Equation("tokens in = sum over answers", job.tokens_in, counted.tokens_in),
         Equation("tokens out = sum over answers", job.tokens_out, counted.tokens_out),
         Equation("tokens cached = sum over answers", job.tokens_cached, counted.tokens_cached),
+        Equation("tokens in = sum over the ledger", job.tokens_in, counted.charged_in),
+        Equation("tokens out = sum over the ledger", job.tokens_out, counted.charged_out),
+        Equation("tokens cached = sum over the ledger", job.tokens_cached, counted.charged_cached),
     ]
 
 

@@ -33,6 +33,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
     `record` is the source row as JSON text, `body` the request body as JSON text with ASCII
     escapes. `size` is the length in bytes of the batch line made from it, line break included.
+    `est_in` estimates the tokens of the prompt, `est_out` is the body's bound on the answer's.
     """
 
     seq: int
@@ -43,6 +44,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     record: bytes
     body: bytes
     size: int
+    est_in: int = 0
+    est_out: int | None = None
 
 
 class Violation(msgspec.Struct, frozen=True, order=True):

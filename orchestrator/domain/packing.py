@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,10 +14,35 @@ MAX_REQUESTS = 50_000
 
 
 class SizedRequest(NamedTuple):
-    """A request and the length of its batch line in bytes, line break included."""
+    """A request and the length of its batch line in bytes, line break included.
+
+    `est_in`, `est_out`: its estimated tokens, as in `intake.Request`.
+    """
 
     id: int
     size: int
+    est_in: int = 0
+    est_out: int | None = None
+
+
+class Load(NamedTuple):
+    """What several requests come to. `est_out` is None where one of them sets no bound."""
+
+    requests: int
+    bytes: int
+    est_in: int
+    est_out: int | None
+
+
+def load_of(members: Sequence[SizedRequest]) -> Load:
+    """Add requests up."""
+    bounds = [member.est_out for member in members]
+    return Load(
+        requests=len(members),
+        bytes=sum(member.size for member in members),
+        est_in=sum(member.est_in for member in members),
+        est_out=None if None in bounds else sum(bound or 0 for bound in bounds),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,15 +68,39 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     online_input: Decimal | None = None
     online_output: Decimal | None = None
     as_of: datetime.date
+    source: str = ""
+    """The page that states it."""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is known of one model in batches. `context_tokens` bounds prompt plus answer."""
+    """What is known of one model in batches. `context_tokens` bounds prompt plus answer.
+
+    `price` and each of `prices` hold from their `as_of` on.
+    """
 
     batch: bool = True
     context_tokens: int | None = None
     forbidden: tuple[str, ...] = ()
     price: Price | None = None
+    prices: tuple[Price, ...] = ()
+
+    def price_on(self, day: datetime.date) -> Price | None:
+        """Return the price in force on a day, None where none is known.
+
+        A price is dated by when it was read: before the first one, that one is the best known.
+        """
+        known = sorted(self._prices(), key=lambda price: price.as_of)
+        begun = [price for price in known if price.as_of <= day]
+        return begun[-1] if begun else next(iter(known), None)
+
+    def prices_from(self, day: datetime.date) -> tuple[Price, ...]:
+        """Return the prices that what is sent on a day may be charged at: in force, and to come."""
+        now = self.price_on(day)
+        later = (price for price in self._prices() if price.as_of > day)
+        return tuple(dict.fromkeys((now, *later))) if now else ()
+
+    def _prices(self) -> tuple[Price, ...]:
+        return (*self.prices, self.price) if self.price else self.prices
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +122,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     models: dict[str, Model] = {}
     models_closed: bool = False
     """Whether a model that is not listed is an error here rather than at the provider."""
+
+    def price_on(self, model: str, day: datetime.date) -> Price | None:
+        """Return the price of a model on a day, None where it is not known."""
+        known = self.models.get(model)
+        return known.price_on(day) if known else None
 
 
 # msgspec makes what it knows of a struct at the first decoding, and two threads that do so at once

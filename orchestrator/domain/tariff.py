@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
 from orchestrator.domain.profile import Price
 
 _MILLION_DIGITS = 6
+_UNITS = 1_000_000
+"""A price of one per million tokens is a million of 10**-12 a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a single token costs in 10**-12 of the currency, in a batch and outside one."""
+
+    fresh: int
+    cached: int
+    out: int
+    online_fresh: int
+    online_cached: int
+    online_out: int
+
+    @staticmethod
+    def of(price: Price) -> Rates:
+        """Return the rates of a price. Without an online price these are the batch's own.
+
+        The online price of cached input keeps the batch's ratio, rounded down: no page states it.
+        """
+        fresh, cached, out = (_whole(p) for p in (price.input, price.cached_input, price.output))
+        if price.online_input is None or price.online_output is None:
+            return Rates(fresh, cached, out, fresh, cached, out)
+        online = _whole(price.online_input)
+        online_cached = cached * online // fresh if fresh else online
+        return Rates(fresh, cached, out, online, online_cached, _whole(price.online_output))
+
+    def amount(self, fresh: int, cached: int, out: int) -> int:
+        """Return what so many tokens cost in a batch."""
+        return fresh * self.fresh + cached * self.cached + out * self.out
+
+    def online(self, fresh: int, cached: int, out: int) -> int:
+        """Return what they would cost outside one."""
+        return fresh * self.online_fresh + cached * self.online_cached + out * self.online_out
+
+
+def _whole(price: Decimal) -> int:
+    return int((price * _UNITS).to_integral_value(ROUND_CEILING))
 
 
 class Tariff:

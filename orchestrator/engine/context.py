@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
 
 from orchestrator.connections import Connections, no_connections
-from orchestrator.domain.errors import AuthError, ClaimLost, OrchestratorError
+from orchestrator.domain.errors import AuthError, ClaimLost, ConfigError, OrchestratorError
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.pacing import Pace, back_off
-from orchestrator.domain.profile import Profile
+from orchestrator.domain.profile import Price, Profile
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Event
 from orchestrator.provider.port import Provider
@@ -186,6 +186,16 @@ class Context:
         """
         if not self.holds_lease():
             raise ClaimLost("the lease of this worker is nearly over; nothing was sent")
+
+    def price(self, provider: str, model: str, day: date) -> Price | None:
+        """Return the price of a model on a day; None where it is unknown, or can't be read now.
+
+        What was answered is recorded all the same: its charge says that it has no price.
+        """
+        try:
+            return self.providers.profile(provider).price_on(model, day)
+        except ConfigError:
+            return None
 
     def spec_of(self, job: Job) -> JobSpec:
         """Return the job's declaration."""

@@ -29,6 +29,9 @@ from orchestrator.sources.port import Source
 
 BROKEN_RULES = "ORC2001"
 CHANGED = "ORC2005"
+MOST_TOKENS = 2**31 - 1
+"""The highest number of tokens that the registry holds for one request."""
+
 DETAILS_SHOWN = 100
 
 _DEFERRED = struct.Struct("<QQqH")
@@ -192,6 +195,8 @@ class _Maker:
             record=record.raw or msgspec.json.encode(record.data),
             body=rendered.body,
             size=self.size(key, rendered.body),
+            est_in=min(-(-rendered.quarter_tokens // 4), MOST_TOKENS),
+            est_out=None if rendered.max_out is None else min(rendered.max_out, MOST_TOKENS),
         )
 
 

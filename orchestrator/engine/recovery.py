@@ -25,6 +25,7 @@ from orchestrator.domain.model import (
     StrayVerdict,
 )
 from orchestrator.domain.pacing import seconds
+from orchestrator.domain.packing import load_of
 from orchestrator.domain.remote import RemoteBatch
 from orchestrator.domain.transitions import Recovered
 from orchestrator.engine.context import Context, Told
@@ -248,6 +249,8 @@ def _make_row(
         due_at=now + seconds(ctx.pace.cap),
     )
     count = requests.assign(db, batch.id, [place.id for place in free])
+    load = load_of(requests.sizes(db, batch.id))
+    batches.weigh(db, batch.id, est_in=load.est_in, est_out=load.est_out)
     jobs.count(db, job.id, batches=1, waiting=-count, in_flight=count)
     accounts.look_by(db, provider.name, now)
     events.record(

@@ -284,6 +284,12 @@ def add(db: Connection, **values: Any) -> Batch:  # noqa: ANN401 - the columns o
     return get(db, int(batch_id[0]))
 
 
+def weigh(db: Connection, batch_id: int, *, est_in: int, est_out: int | None) -> None:
+    """Say what the members of a batch are estimated to use."""
+    values = {"est_in": est_in, "est_out": est_out}
+    db.execute(update(batches).where(batches.c.id == batch_id).values(values))
+
+
 def claim(
     db: Connection,
     *,

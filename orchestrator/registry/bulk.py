@@ -61,8 +61,12 @@ def insert_once(db: Connection, table: Table, key: str, values: Mapping[str, Any
 
 
 def _inserting(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT of the dialect in use: what to do on a conflict is not in the standard."""
-    if db.dialect.name == "sqlite":
+    return inserting(db.dialect.name, table)
+
+
+def inserting(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT of a dialect: what to do on a conflict is not in the standard."""
+    if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as heavy as all the rest of a look
 

@@ -233,6 +233,27 @@ def set_due(db: Connection, job_id: int, due_at: datetime) -> None:
     db.execute(_SET_DUE, {"the_id": job_id, "when": due_at})
 
 
+def hold(db: Connection, job: Job, *, code: str, reason: str, now: datetime, actor: str) -> None:
+    """Say why nothing new is sent for a running job; the same cause again leaves no new event."""
+    since = job.held_since if job.hold_code == code else now
+    if (job.hold_code, job.hold_reason) != (code, reason):
+        values = {"hold_code": code, "hold_reason": reason, "held_since": since}
+        db.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+    if job.hold_code != code:
+        data = {"code": code, "reason": reason}
+        events.record(db, "job_held", at=now, actor=actor, job_id=job.id, data=data)
+
+
+def unhold(db: Connection, job: Job, *, now: datetime, actor: str) -> None:
+    """Let a job that was held send again; one that was not is left alone."""
+    if job.hold_code is None:
+        return
+    values = {"hold_code": None, "hold_reason": None, "held_since": None}
+    db.execute(update(jobs).where(jobs.c.id == job.id).values(values))
+    data = {"code": job.hold_code}
+    events.record(db, "job_let_go", at=now, actor=actor, job_id=job.id, data=data)
+
+
 def move(
     db: Connection, job: Job, event: JobEvent, *, now: datetime, actor: str, why: str = ""
 ) -> Job:

@@ -12,7 +12,14 @@ from orchestrator.domain.transitions import SETTLED
 from orchestrator.registry import requests as request_rows
 from orchestrator.registry.answers import count_responses
 from orchestrator.registry.outcomes import span
-from orchestrator.registry.tables import batches, failures, payloads, requests, responses
+from orchestrator.registry.tables import (
+    batches,
+    charges,
+    failures,
+    payloads,
+    requests,
+    responses,
+)
 
 _ALL = 1 << 32
 
@@ -33,6 +40,9 @@ class Recount:
     tokens_in: int
     tokens_out: int
     tokens_cached: int
+    charged_in: int
+    charged_out: int
+    charged_cached: int
 
 
 def recount(db: Connection, job_id: int) -> Recount:
@@ -71,6 +81,9 @@ def recount(db: Connection, job_id: int) -> Recount:
         tokens_in=_sum(db, responses.c.tokens_in, ours) + _sum(db, failures.c.tokens_in, failed),
         tokens_out=_sum(db, responses.c.tokens_out, ours) + _sum(db, failures.c.tokens_out, failed),
         tokens_cached=_sum(db, responses.c.tokens_cached, ours),
+        charged_in=_sum(db, charges.c.tokens_in, charges.c.job_id == job_id),
+        charged_out=_sum(db, charges.c.tokens_out, charges.c.job_id == job_id),
+        charged_cached=_sum(db, charges.c.tokens_cached, charges.c.job_id == job_id),
     )
 
 

@@ -25,6 +25,17 @@ from orchestrator.registry.tables import jobs, payloads, requests
 _SEQ_BITS = 32
 
 
+class Member(NamedTuple):
+    """A request as a batch knows it."""
+
+    id: int
+    custom_id: str
+    rounds: int
+    refusals: int
+    est_in: int = 0
+    est_out: int | None = None
+
+
 _OF_BATCH = requests.c.batch_id == bindparam("the_batch")
 _ASSIGNED = requests.c.state == RequestState.ASSIGNED
 _WAITING = (
@@ -34,19 +45,18 @@ _WAITING = (
 )
 """The very words of the partial index: SQLite proves nothing of bound parameters."""
 
+_SIZED = requests.c.id, requests.c.size, requests.c.est_in, requests.c.est_out
 _FIRST_MODEL = (
     select(requests.c.model).where(*_WAITING).order_by(requests.c.model, requests.c.id).limit(1)
 )
 _PENDING = (
-    select(requests.c.id, requests.c.size)
+    select(*_SIZED)
     .where(*_WAITING, requests.c.model == bindparam("the_model"))
     .order_by(requests.c.id)
     .limit(bindparam("most"))
 )
 _MEMBERS = (
-    select(requests.c.id, requests.c.custom_id, requests.c.rounds, requests.c.refusals)
-    .where(_OF_BATCH)
-    .order_by(requests.c.id)
+    select(*(requests.c[name] for name in Member._fields)).where(_OF_BATCH).order_by(requests.c.id)
 )
 _LINES = (
     select(requests.c.id, requests.c.custom_id, payloads.c.body)
@@ -55,17 +65,8 @@ _LINES = (
     .order_by(requests.c.id)
     .limit(bindparam("most"))
 )
-_SIZES = select(requests.c.id, requests.c.size).where(_OF_BATCH, _ASSIGNED).order_by(requests.c.id)
+_SIZES = select(*_SIZED).where(_OF_BATCH, _ASSIGNED).order_by(requests.c.id)
 _GIVE_BACK = update(requests).where(_OF_BATCH, _ASSIGNED).values(state=RequestState.PENDING)
-
-
-class Member(NamedTuple):
-    """A request as a batch knows it."""
-
-    id: int
-    custom_id: str
-    rounds: int
-    refusals: int
 
 
 class Line(NamedTuple):
@@ -100,7 +101,19 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
     insert_rows(
         db,
         requests,
-        ("id", "job_id", "custom_id", "key", "state", "model", "size", "rounds", "refusals"),
+        (
+            "id",
+            "job_id",
+            "custom_id",
+            "key",
+            "state",
+            "model",
+            "size",
+            "rounds",
+            "refusals",
+            "est_in",
+            "est_out",
+        ),
         (
             (
                 request_id(job_id, item.seq),
@@ -112,6 +125,8 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
                 item.size,
                 0,
                 0,
+                item.est_in,
+                item.est_out,
             )
             for item in chunk
         ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.domain.model import Batch, Job, JobState, RequestState
+from orchestrator.domain.charging import Used
+from orchestrator.domain.model import Batch, ChargeKind, Job, JobState, RequestState
 from orchestrator.domain.remote import Answer, RemoteStatus
 from orchestrator.domain.retry import BURNS_NOTHING, Cause, cause_of, cause_of_silence, verdict
 from orchestrator.engine.context import Context
@@ -31,9 +32,8 @@ class Chunk:
     failures: list[FailureRow] = field(default_factory=list)
     closed: dict[int, RequestState] = field(default_factory=dict)
     burned: list[int] = field(default_factory=list)
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
+    answered: Used = field(default_factory=Used)
+    wasted: dict[ChargeKind, Used] = field(default_factory=dict)
 
 
 class Judge:
@@ -53,14 +53,18 @@ class Judge:
 
     def answer(self, chunk: Chunk, member: Member, answer: Answer, source: str, line: int) -> None:
         """Judge a member that has a line."""
-        chunk.tokens_in += answer.tokens_in or 0
-        chunk.tokens_out += answer.tokens_out or 0
-        chunk.tokens_cached += answer.tokens_cached or 0
         if not answer.succeeded:
             self._failed(chunk, member, cause_of(answer), answer, source, line)
             return
         chunk.size += 1
         chunk.closed[member.id] = RequestState.SUCCEEDED
+        chunk.answered.add(
+            answer.tokens_in,
+            answer.tokens_out,
+            answer.tokens_cached,
+            member.est_in,
+            member.est_out,
+        )
         # By position, in the order of the fields: this line runs once for every record.
         chunk.responses.append(
             ResponseRow(
@@ -120,6 +124,7 @@ class Judge:
             chunk.closed[member.id] = word
         if burns:
             chunk.burned.append(member.id)
+        _waste(chunk, member, cause, answer)
         body = answer.body.decode("utf-8", "replace")[:_BODY_CAP] if answer.body else None
         chunk.failures.append(
             FailureRow(
@@ -148,6 +153,24 @@ class Judge:
         if answered is None or self._created is None:
             return None
         return max(0.0, answered - self._created)
+
+
+_KINDS = {
+    Cause.INVALID: ChargeKind.INVALID,
+    Cause.EXPIRED: ChargeKind.LOST,
+    Cause.CANCELLED: ChargeKind.LOST,
+    Cause.MISSING: ChargeKind.LOST,
+}
+
+
+def _waste(chunk: Chunk, member: Member, cause: Cause, answer: Answer) -> None:
+    """Count what a failed attempt has used, where its line tells."""
+    if answer.tokens_in is None and answer.tokens_out is None:
+        return
+    used = chunk.wasted.setdefault(_KINDS.get(cause, ChargeKind.REFUSED), Used())
+    used.add(
+        answer.tokens_in, answer.tokens_out, answer.tokens_cached, member.est_in, member.est_out
+    )
 
 
 def _storable(text: str) -> str:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from orchestrator.domain.model import Batch, BatchState, Job, JobState, StrayVerdict
 from orchestrator.domain.pacing import seconds
-from orchestrator.domain.packing import FileLimits, SizedRequest, pack
+from orchestrator.domain.packing import FileLimits, SizedRequest, load_of, pack
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.transitions import Finished
 from orchestrator.engine.context import Context, Told
@@ -79,8 +79,7 @@ def _plan(ctx: Context, db: Connection, job: Job, model: str, members: list[Size
         provider=job.provider,
         state=BatchState.PLANNED,
         model=model,
-        requests=len(members),
-        bytes=sum(member.size for member in members),
+        **load_of(members)._asdict(),
         token=ctx.new_token(),
         planned_at=now,
         due_at=now,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import date
 
 from sqlalchemy import Connection
 
-from orchestrator.domain.model import Batch, RequestState
+from orchestrator.domain.charging import Charge, charge
+from orchestrator.domain.model import Batch, ChargeKind, RequestState
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.transitions import Reconciled
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.judge import Chunk
-from orchestrator.registry import answers, batches, events, jobs, requests
+from orchestrator.registry import answers, batches, charges, events, jobs, requests
+
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
 
 CHUNK = 5_000
 """Members a transaction: large enough for bulk speed, small enough that a stop is prompt."""
@@ -20,12 +24,16 @@ CHUNK = 5_000
 
 def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
     """Record one chunk of judged members in one transaction. Raises ClaimLost."""
+    day = ctx.now().date()
+    charged = _charged(ctx, batch, chunk, day)
+    tokens = {name: sum(getattr(each, name) for each in charged) for name in _TOKENS}
 
     def work(db: Connection) -> Batch:
         counted = Counter(chunk.closed.values())
         succeeded = counted[RequestState.SUCCEEDED]
+        failed = chunk.size - succeeded
         moved = batches.note_progress(
-            db, batch, cursor=chunk.size, succeeded=succeeded, failed=chunk.size - succeeded
+            db, batch, cursor=chunk.size, succeeded=succeeded, failed=failed, **tokens
         )
         answers.record_responses(db, chunk.responses)
         answers.record_failures(db, chunk.failures)
@@ -35,16 +43,18 @@ def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
             ids = [request for request, state in chunk.closed.items() if state is word]
             closed = requests.close(db, batch.id, ids, word, stamp=stamp)
             jobs.count(db, batch.job_id, in_flight=-closed, **{word.value: closed})
-        jobs.count(
-            db,
-            batch.job_id,
-            tokens_in=chunk.tokens_in,
-            tokens_out=chunk.tokens_out,
-            tokens_cached=chunk.tokens_cached,
-        )
+        jobs.count(db, batch.job_id, **tokens)
+        charges.add(db, batch, day, charged)
         return moved
 
     return ctx.registry.write(work)
+
+
+def _charged(ctx: Context, batch: Batch, chunk: Chunk, day: date) -> list[Charge]:
+    """Return what the chunk has used and costs, by kind."""
+    used = {ChargeKind.ANSWERED: chunk.answered, **chunk.wasted}
+    price = ctx.price(batch.provider, batch.model, day)
+    return [charge(kind, each, price) for kind, each in used.items() if each.requests]
 
 
 def finish(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from orchestrator.domain.model import Batch, BatchState, Job
-from orchestrator.domain.packing import SizedRequest
+from orchestrator.domain.packing import SizedRequest, load_of
 from orchestrator.domain.transitions import Superseded
 from orchestrator.engine.context import Context
 from orchestrator.registry import batches, events, jobs, requests
@@ -55,8 +55,7 @@ def _plan_half(
         provider=batch.provider,
         state=BatchState.PLANNED,
         model=batch.model,
-        requests=len(members),
-        bytes=sum(member.size for member in members),
+        **load_of(members)._asdict(),
         token=ctx.new_token(),
         splits=batch.splits + 1,
         planned_at=now,
