@@ -1,1 +1,5 @@
 """The command line."""
+
+from orchestrator import human
+
+__all__ = ["human"]

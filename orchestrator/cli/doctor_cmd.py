@@ -9,11 +9,11 @@ import click
 
 from orchestrator.cli import human
 from orchestrator.cli.command import command
-from orchestrator.cli.human import pad, plain
 from orchestrator.cli.options import DURATION, yes_option
 from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.domain.errors import UsageError
+from orchestrator.human import pad, plain
 
 if TYPE_CHECKING:
     from orchestrator.app import App

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.human import fit, pad, plain, width_of
 from orchestrator.domain.errors import OrchestratorError, UsageError
+from orchestrator.human import fit, pad, plain, width_of
 
 MAX_LINES = 8
 _CODE_COLUMN = 94

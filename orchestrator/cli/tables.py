@@ -6,23 +6,32 @@ Rows are read once and never held, apart from the first few hundred that set the
 from __future__ import annotations
 
 import csv
-import dataclasses
-import enum
 import io
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
-from decimal import Decimal
-from pathlib import PurePath
-from typing import Any, Literal, NamedTuple
-
-import msgspec
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Literal
 
 from orchestrator.cli import human
+from orchestrator.documents import Share, jsonable, to_json
 from orchestrator.domain.money import Money
+
+__all__ = [
+    "Column",
+    "Format",
+    "Kind",
+    "Look",
+    "Row",
+    "Share",
+    "aligned",
+    "bare",
+    "jsonable",
+    "separated",
+    "shown",
+    "to_json",
+]
 
 Kind = Literal[
     "text", "id", "count", "size", "money", "share", "duration", "time", "clock", "state"
@@ -36,13 +45,6 @@ _GAP = "  "
 _RIGHT: frozenset[Kind] = frozenset({"count", "size", "money", "share", "duration"})
 _BREAKS = re.compile(r"[\t\n\r\\]")
 _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"}
-
-
-class Share(NamedTuple):
-    """A part of a whole; shown as a percentage that never lies, in JSON as a fraction."""
-
-    part: int
-    whole: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,43 +178,3 @@ def bare(value: object) -> str:
         case dict() | list():
             return to_json(plain)
     return str(plain)
-
-
-def jsonable(value: object) -> object:
-    """Return `value` in JSON's types: seconds, RFC 3339, money as amount and currency."""
-    for kind, form in _FORMS:
-        if isinstance(value, kind):
-            return form(value)
-    if dataclasses.is_dataclass(value):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, msgspec.Struct):
-        return {name: jsonable(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, Iterable):
-        return [jsonable(inner) for inner in value]
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")
-
-
-def _seconds(span: timedelta) -> int | float:
-    seconds = span.total_seconds()
-    return int(seconds) if seconds == int(seconds) else seconds
-
-
-_FORMS: Sequence[tuple[type | tuple[type, ...], Callable[[Any], object]]] = (
-    (Share, lambda value: round(value.part / value.whole, 6) if value.whole else None),
-    (enum.Enum, lambda value: jsonable(value.value)),
-    ((type(None), bool, int, float, str), lambda value: value),
-    (datetime, human.rfc3339),
-    (date, date.isoformat),
-    (timedelta, _seconds),
-    ((Decimal, PurePath), str),
-    (Mapping, lambda value: {str(key): jsonable(inner) for key, inner in value.items()}),
-    (bytes, lambda value: value.decode("utf-8", "replace")),
-)
-
-
-def to_json(value: object, *, indent: int | None = None) -> str:
-    """Return JSON text; non-ASCII stays readable."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
-    )

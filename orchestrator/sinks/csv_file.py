@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from orchestrator.sinks.files import Output
-from orchestrator.sinks.port import Header, OutcomeRow
+from orchestrator.sinks.port import COLUMNS, Header, OutcomeRow
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -52,7 +52,7 @@ class CsvSink:
     def cells(self, row: OutcomeRow) -> list[str | None]:
         """Return the row's fields as text, before formulas are defused."""
         found = _cells(row.record, self._columns)
-        found += [None if value is None else str(value) for value in row[1:-1]]
+        found += [None if value is None else str(value) for value in row[1 : 1 + len(COLUMNS)]]
         return found + _cells(row.answer or "{}", self._answer) if self._answer else found
 
     def _line(self, cells: Sequence[str | None]) -> str:
