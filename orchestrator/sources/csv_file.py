@@ -12,6 +12,7 @@ from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
 from orchestrator.sources.options import NO_OPTIONS, refuse_unknown
+from orchestrator.sources.places import place_of
 from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES, NOTHING_OPEN, Opening
 
 HEADER = "ORC2007"
@@ -42,18 +43,19 @@ class CsvSource:
         self.name = location
         self.source_format = source_format
         self.blank_rows = 0
-        self._path = opening.cwd / location
+        self._place = place_of(location, opening)
         self._delimiter = "\t" if source_format == "tsv" else ","
         self._max_row_bytes = max_row_bytes
         self._rows: _Rows | None = None
         # The reader's own limit, 128 KiB a field, is one for the whole process and too small for
         # documents; the cap on a row holds in its place.
         csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
-        files.refuse_empty(self._path)
+        with self._place.reading() as file:
+            files.refuse_no_byte(location, file)
 
     def shape(self) -> Shape:
         """Return the names in the header; every value is text."""
-        with files.opened(self._path) as file:
+        with self._place.reading() as file:
             names = self._header(self._start(file))
         return Shape(columns=tuple(Column(name, "string") for name in names))
 
@@ -64,7 +66,7 @@ class CsvSource:
     def records(self) -> Iterator[Record | BadRow]:
         """Start a new pass; raises NotFound or SourceError if the file can't be read any more."""
         self.blank_rows = 0
-        with files.opened(self._path) as file:
+        with self._place.reading() as file:
             rows = self._rows = self._start(file)
             header = self._header(rows)
             width = len(header)

@@ -41,12 +41,22 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 def refuse_empty(path: Path) -> None:
     """Raise NotFound, or SourceError if `path` can't be read or holds no byte."""
     with opened(path) as file:
-        if not file.peek(1) if hasattr(file, "peek") else not file.read(1):
-            raise SourceError(
-                f"{path} is empty",
-                code=EMPTY,
-                next="check what was to write it; nothing was registered",
-            )
+        refuse_no_byte(str(path), file)
+
+
+def refuse_no_byte(name: str, file: BinaryIO) -> None:
+    """Raise SourceError if an open file holds no byte."""
+    if hasattr(file, "peek"):
+        there = bool(file.peek(1))
+    else:
+        there = bool(file.read(1))
+        file.seek(0)
+    if not there:
+        raise SourceError(
+            f"{name} is empty",
+            code=EMPTY,
+            next="check what was to write it; nothing was registered",
+        )
 
 
 def spool_stream(stream: BinaryIO, target: Path) -> int:

@@ -14,6 +14,7 @@ from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.sources import files
 from orchestrator.sources.options import NO_OPTIONS, refuse_unknown
+from orchestrator.sources.places import place_of
 from orchestrator.sources.port import BAD_ROW, MAX_ROW_BYTES, NOTHING_OPEN, Opening
 
 SAMPLED_ROWS = 1000
@@ -40,10 +41,11 @@ class JsonlSource:
         self.name = location
         self.source_format = source_format
         self.blank_rows = 0
-        self._path = opening.cwd / location
+        self._place = place_of(location, opening)
         self._max_row_bytes = max_row_bytes
         self._lines: files.HashedLines | None = None
-        files.refuse_empty(self._path)
+        with self._place.reading() as file:
+            files.refuse_no_byte(location, file)
 
     def shape(self) -> Shape:
         """Return the members of the first 1,000 objects, in order of appearance."""
@@ -60,7 +62,7 @@ class JsonlSource:
         decode = _decoder.decode
         cap = self._max_row_bytes
         self.blank_rows = 0
-        with files.opened(self._path) as file:
+        with self._place.reading() as file:
             self._lines = lines = files.HashedLines(file, cap)
             while line := lines.next():
                 number = lines.number

@@ -1,7 +1,7 @@
 """Find the source for a location: by the format's name, or by the ending of the file.
 
-Formats are the entry points of the group `orchestrator.sources`; an entry point's name is its
-format and its file ending, and what it names is a `SourceFactory`.
+A format's name is its file ending. Those of others are the entry points of the group
+`orchestrator.sources`; what an entry point names is a `SourceFactory`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from orchestrator.domain.errors import SourceError
 from orchestrator.sources.options import NO_OPTIONS
+from orchestrator.sources.packed import plain_name
 from orchestrator.sources.port import (
     MAX_ROW_BYTES,
     NOTHING_OPEN,
@@ -27,12 +28,18 @@ STANDARD_INPUT = "-"
 JOB = "job:"
 UNKNOWN_FORMAT = "ORC2006"
 NO_JOB_HERE = "ORC2031"
-_DIALECTS = {"ndjson": "jsonl", "tsv": "csv"}
+_DIALECTS = {"ndjson": "jsonl", "tsv": "csv", "feather": "arrow", "arrows": "arrow", "ipc": "arrow"}
+_OWN = {
+    "jsonl": "orchestrator.sources.jsonl:JsonlSource",
+    "csv": "orchestrator.sources.csv_file:CsvSource",
+    "parquet": "orchestrator.sources.arrow_file:ArrowSource",
+    "arrow": "orchestrator.sources.arrow_file:ArrowSource",
+}
 
 
 def formats() -> list[str]:
     """Return the names of all formats that can be read."""
-    found = {point.name for point in entry_points(group=GROUP)}
+    found = _OWN.keys() | {point.name for point in entry_points(group=GROUP)}
     return sorted(found | {name for name, of in _DIALECTS.items() if of in found})
 
 
@@ -62,7 +69,7 @@ def open_source(
         return _job(location.removeprefix(JOB), options, opening)
     name = source_format
     if name == "auto":
-        name = Path(location).suffix.removeprefix(".").lower()
+        name = Path(plain_name(location)).suffix.removeprefix(".").lower()
     point = _entry_point(name)
     if point is None:
         raise _unknown(location, source_format, name)
@@ -83,6 +90,8 @@ def _job(name: str, options: Mapping[str, Any], opening: Opening) -> Source:
 
 def _entry_point(name: str) -> EntryPoint | None:
     wanted = _DIALECTS.get(name, name)
+    if wanted in _OWN:
+        return EntryPoint(wanted, _OWN[wanted], GROUP)
     return next((point for point in entry_points(group=GROUP) if point.name == wanted), None)
 
 

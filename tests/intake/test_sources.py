@@ -179,8 +179,8 @@ def test_a_directory_can_not_be_read(tmp_path):
     ("location", "source_format", "headline", "hint"),
     [
         ("a.jsnl", "auto", 'the ending ".jsnl"', "did you mean jsonl?"),
-        ("a", "auto", "has no ending", "csv, jsonl, ndjson, tsv"),
-        ("a.csv", "exel", 'no source format "exel"', "csv, jsonl, ndjson, tsv"),
+        ("a", "auto", "has no ending", "feather, ipc, jsonl, ndjson"),
+        ("a.csv", "exel", 'no source format "exel"', "feather, ipc, jsonl, ndjson"),
         ("-", "jsonl", "only once", "write it to a file first"),
     ],
 )
