@@ -31,7 +31,7 @@ from orchestrator.domain.transitions import (
 )
 from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.engine.steps.withdraw import take_back
-from orchestrator.registry import accounts, batches, events, jobs, requests
+from orchestrator.registry import accounts, batches, events, jobs, repairs, requests
 from orchestrator.registry.session import Registry
 from orchestrator.registry.where import record_tests
 
@@ -214,6 +214,7 @@ def retry(
                 next="submit the records under another name",
             )
         job = jobs.move(db, jobs.lock(db, job.id), Reopened(), now=now, actor=ctx.actor)
+        repairs.clear(db, ids)
         reopened = requests.reopen(db, ids)
         moved = sum(reopened.values())
         delta = {word: -count for word, count in reopened.items()}

@@ -214,7 +214,7 @@ def _standing(text: str) -> Iterator[tuple[str, Any]]:
     A bracket that begins no JSON is passed over. What is read in vain is bounded by a few times
     the text, so that hostile brackets cost no more than a long answer.
     """
-    end, spare = 0, 64 * len(text) + 100_000
+    end, spare = 0, 16 * len(text) + 100_000
     while spare > 0:
         bracket = _BRACKET.search(text, end)
         if bracket is None:

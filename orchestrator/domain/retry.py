@@ -72,19 +72,26 @@ def cause_of_silence(status: RemoteStatus) -> Cause:
 
 
 def verdict(
-    cause: Cause, *, refusals: int, rounds: int, policy: Policy, withdrawn: bool
+    cause: Cause,
+    *,
+    refusals: int,
+    rounds: int,
+    policy: Policy,
+    withdrawn: bool,
+    repair: bool = False,
 ) -> RequestState:
     """Say what becomes of a request that did not succeed.
 
     `refusals` counts this no too where it burns an attempt, `rounds` the batches the request has
-    travelled in. `withdrawn`: the user cancelled the job or this batch.
+    travelled in. `withdrawn`: the user cancelled the job or this batch. `repair`: an answer that
+    does not fit is asked for again.
     """
     final = _final_word(cause)
     if withdrawn:
         return RequestState.CANCELLED if cause in BURNS_NOTHING else final
-    if cause is Cause.REFUSED or cause is Cause.INVALID:
+    if cause is Cause.REFUSED or (cause is Cause.INVALID and not repair):
         return RequestState.FAILED
-    if cause in TRANSIENT and refusals >= policy.attempts:
+    if cause not in BURNS_NOTHING and refusals >= policy.attempts:
         return RequestState.FAILED
     if rounds >= policy.rounds or not _wanted_again(cause, policy):
         return final

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.domain import custom_ids, windows
 from orchestrator.domain.intake import Record, Violation
-from orchestrator.domain.profile import Profile
+from orchestrator.domain.profile import Limits, Profile
 from orchestrator.domain.rendering import as_text
 from orchestrator.domain.spec import JobSpec
 
@@ -118,6 +118,11 @@ def _job_body(spec: JobSpec, profile: Profile) -> Iterator[tuple[str, str]]:
         yield FORBIDDEN, _forbidden_reason(f"body.{name}", spec.model or "", profile)
 
 
+def longest_line(limits: Limits) -> int:
+    """Return the bytes of the longest batch line that the provider takes, line break included."""
+    return min(limits.max_line_bytes or limits.max_file_bytes, limits.max_file_bytes)
+
+
 def model_reason(model: str, profile: Profile) -> str:
     """Say why `model` can't be used in batches of this provider; empty if it can."""
     known = profile.models.get(model)
@@ -152,8 +157,7 @@ class RecordRules:
         self._profile = profile
         self._column = "custom_id" if spec.lines else spec.key
         self._good_models: set[str] = set()
-        limits = profile.limits
-        self.max_line = min(limits.max_line_bytes or limits.max_file_bytes, limits.max_file_bytes)
+        self.max_line = longest_line(profile.limits)
         if spec.on_duplicate == "suffix":
             self.max_line -= SUFFIX_ROOM
         """The longest batch line in bytes, line break included."""

@@ -83,6 +83,13 @@ def count_odd(db: Connection, batch_id: int) -> int:
     return int(db.execute(select(func.count()).where(where)).scalar_one())
 
 
+def count_failures(db: Connection, job_id: int, batch_id: int, cause: str) -> int:
+    """Count the failed attempts of a batch with one cause: it looks at those of its job."""
+    of_job = (failures.c.job_id == job_id, failures.c.cause == cause)
+    where = (*of_job, failures.c.batch_id == batch_id)
+    return int(db.execute(select(func.count()).where(*where)).scalar_one())
+
+
 def count_answered(db: Connection, ids: Sequence[int]) -> int:
     """Count which of these requests have a response."""
     where = among(db, responses.c.request_id, ids)

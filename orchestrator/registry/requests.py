@@ -59,7 +59,7 @@ _MEMBERS = (
     select(*(requests.c[name] for name in Member._fields)).where(_OF_BATCH).order_by(requests.c.id)
 )
 _LINES = (
-    select(requests.c.id, requests.c.custom_id, payloads.c.body)
+    select(requests.c.id, requests.c.custom_id, func.coalesce(payloads.c.repair, payloads.c.body))
     .join(payloads, payloads.c.request_id == requests.c.id)
     .where(_OF_BATCH, requests.c.id > bindparam("after"))
     .order_by(requests.c.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 
 import msgspec
@@ -90,12 +91,28 @@ _decode_count = msgspec.json.Decoder(int).decode
 _decode_thinking = msgspec.json.Decoder(Thinking).decode
 
 
-def complete(line: InputLine, raw: bytes, key: bytes, created: int) -> Completion:
-    """Return the answer to `line`, whose bytes are `raw`; `key` is drawn from the seed."""
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def complete(
+    line: InputLine,
+    raw: bytes,
+    key: bytes,
+    created: int,
+    spoilt: Callable[[str], str] = _as_it_is,
+) -> Completion:
+    """Return the answer to `line`, whose bytes are `raw`; `key` is drawn from the seed.
+
+    `spoilt` makes of an answer in JSON what the model makes of it.
+    """
     digest = blake2b(raw, digest_size=16, key=key)
     draw = int.from_bytes(digest.digest(), "big")
     body = line.body
-    text = say(_messages_of(body), bytes(body.get("response_format", b"")), draw)
+    form = bytes(body.get("response_format", b""))
+    text = say(_messages_of(body), form, draw)
+    if b"json_" in form:
+        text = spoilt(text)
     tokens = tokens_of(len(text))
     limit = _limit_of(body)
     finish = "stop"

@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator.sandbox.answers import Completion, complete
 from orchestrator.sandbox.blobs import Blobs, BlobWriter
+from orchestrator.sandbox.clumsy import Clumsy
 from orchestrator.sandbox.draws import Draws
 from orchestrator.sandbox.lines import InputLine, Order, Plan, Problem, ShuffledLines, decode_line
 from orchestrator.sandbox.temper import Lines, Temper
@@ -135,6 +136,7 @@ class ResultWriter:
 
     def __init__(self, temper: Temper, draws: Draws, plan: Plan, ending: Ending) -> None:
         self._quirks = temper.quirks
+        self._clumsy = Clumsy(temper.lines, draws.key("clumsy", ending.batch_id))
         self._plan = plan
         self._ending = ending
         self._draws = draws
@@ -177,7 +179,8 @@ class ResultWriter:
             return
         ending = self._ending
         spent = (ending.ended - ending.began) * (place + 1) / max(1, ending.done)
-        completion = complete(line, raw, self._key, int(ending.began + spent))
+        spoilt = self._clumsy.hand(line.custom_id)
+        completion = complete(line, raw, self._key, int(ending.began + spent), spoilt)
         body = _encode(completion).decode() if self._quirks.body_as_string else completion
         written = _encode(
             _OutputLine(line.custom_id, line.custom_id, _Response(200, "", body), None)

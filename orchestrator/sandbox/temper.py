@@ -26,7 +26,10 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `overloaded` (429) and `server_error` (500) are drawn anew in each batch, so a retry may
     succeed; `content_filter` and `invalid` belong to the custom_id and stay. `missing` lines are
     counted but delivered in no file, and not billed. `duplicated` and `garbage` add lines;
-    `mangled` cuts an answer that was billed, so its retry is billed again.
+    `mangled` cuts an answer that was billed, so its retry is billed again. Of the answers to
+    requests with a `response_format` of JSON, `wrapped` ones stand in a fence or between words,
+    and `invalid_json` ones are no JSON, cut, or without what the schema requires; both are drawn
+    anew in each batch.
     """
 
     overloaded: Rate = 0.0
@@ -37,6 +40,8 @@ class Lines(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     duplicated: Rate = 0.0
     garbage: Rate = 0.0
     mangled: Rate = 0.0
+    wrapped: Rate = 0.0
+    invalid_json: Rate = 0.0
 
 
 class Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -98,7 +98,9 @@ def _read(world: World) -> _Story:
         failed: dict[int, list[Any]] = {}
         for row in db.execute(sa.select(failures).order_by(failures.c.id)):
             failed.setdefault(row.request_id, []).append(row)
-        held = sa.select(requests, payloads.c.body).join(
+        # What was sent last: nothing is asked again, or otherwise, once there is an answer.
+        sent = sa.func.coalesce(payloads.c.repair, payloads.c.body).label("body")
+        held = sa.select(requests, sent).join(
             payloads, payloads.c.request_id == requests.c.id, isouter=True
         )
         return _Story(
@@ -159,8 +161,8 @@ def _remote_batches(story: _Story) -> Iterator[str]:
 def _bills(story: _Story) -> Iterator[str]:
     """No line is run, or billed, more often than the registry can explain by what it recorded.
 
-    A line that was billed but never delivered whole is recorded as missing. The records of a
-    batch that somebody gave up for lost may run once more.
+    A line that was billed but never delivered whole is recorded as missing, one whose answer did
+    not fit as invalid. The records of a batch that somebody gave up for lost may run once more.
     """
     by_id = {batch.id: batch for batch in story.batches}
     lost = Counter(
@@ -176,7 +178,8 @@ def _bills(story: _Story) -> Iterator[str]:
         now_in = by_id.get(row.batch_id) if row.state == "assigned" else None
         under_way = now_in is not None and now_in.state not in SETTLED
         ran[row.custom_id] += len(causes) + once + under_way + lost[row.job_id]
-        paid[row.custom_id] += causes.count("missing") + once + under_way + lost[row.job_id]
+        billed = causes.count("missing") + causes.count("invalid") + once
+        paid[row.custom_id] += billed + under_way + lost[row.job_id]
     for custom_id, count in story.remote.executed.items():
         if count > ran[custom_id]:
             yield f"record {custom_id} ran {count} times; {ran[custom_id]} are explained"

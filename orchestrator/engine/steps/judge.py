@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
+from orchestrator.domain.answers import Checker
 from orchestrator.domain.charging import Used
 from orchestrator.domain.model import Batch, ChargeKind, Job, JobState, RequestState
 from orchestrator.domain.remote import Answer, RemoteStatus
+from orchestrator.domain.repairs import note, words_of
 from orchestrator.domain.retry import BURNS_NOTHING, Cause, cause_of, cause_of_silence, verdict
+from orchestrator.domain.rules import CHAT
 from orchestrator.engine.context import Context
+from orchestrator.provider.answer_text import answer_text
 from orchestrator.registry.answers import FailureRow, ResponseRow
 from orchestrator.registry.requests import Member
+
+UNFIT = "unfit_answer"
+"""The code of an answer that does not fit the job's schema."""
 
 _BODY_CAP = 1 << 20
 _LAST_LINE = 2**31 - 1
@@ -25,7 +34,11 @@ _SILENT_WORDS = {
 
 @dataclass(slots=True)
 class Chunk:
-    """Judged members: rows to insert, requests to close, what to count."""
+    """Judged members: rows to insert, requests to close, what to count.
+
+    `notes`: the messages that ask again for an answer that did not fit, and `sizes` the bytes of
+    the lines with them.
+    """
 
     size: int = 0
     responses: list[ResponseRow] = field(default_factory=list)
@@ -34,6 +47,8 @@ class Chunk:
     burned: list[int] = field(default_factory=list)
     answered: Used = field(default_factory=Used)
     wasted: dict[ChargeKind, Used] = field(default_factory=dict)
+    notes: dict[int, bytes] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
 
 
 class Judge:
@@ -42,7 +57,10 @@ class Judge:
     def __init__(self, ctx: Context, batch: Batch, job: Job) -> None:
         self._batch = batch
         self._job_id = job.id
-        self._policy = ctx.spec_of(job).policy
+        spec = ctx.spec_of(job)
+        self._policy = spec.policy
+        self._checker = Checker(spec.answer) if spec.answer else None
+        self._repair = spec.answer is not None and spec.answer.repair and spec.endpoint == CHAT
         self._withdrawn = job.state is JobState.CANCELLING or batch.cancel_asked_at is not None
         self._status = RemoteStatus(batch.remote_status or RemoteStatus.UNKNOWN)
         self._now = ctx.now()
@@ -55,6 +73,8 @@ class Judge:
         """Judge a member that has a line."""
         if not answer.succeeded:
             self._failed(chunk, member, cause_of(answer), answer, source, line)
+            return
+        if self._checker is not None and self._misfit(chunk, member, answer, source, line):
             return
         chunk.size += 1
         chunk.closed[member.id] = RequestState.SUCCEEDED
@@ -84,6 +104,18 @@ class Judge:
             )
         )
 
+    def _misfit(self, chunk: Chunk, member: Member, answer: Answer, source: str, line: int) -> bool:
+        """Judge an answer that does not fit the job's schema; False if it fits."""
+        text = answer_text((answer.body or b"").decode("utf-8", "replace"))
+        problem = self._checker.check(text).problem if self._checker else ""
+        if not problem:
+            return False
+        words = words_of(problem, cut_off=answer.finish_reason == "length")
+        told = msgspec.structs.replace(answer, error_code=UNFIT, error_message=words)
+        if self._failed(chunk, member, Cause.INVALID, told, source, line) is RequestState.PENDING:
+            chunk.notes[member.id] = note(text, words)
+        return True
+
     def silence(self, chunk: Chunk, member: Member) -> None:
         """Judge a member that has no line."""
         cause = cause_of_silence(self._status)
@@ -109,7 +141,7 @@ class Judge:
         answer: Answer,
         source: str,
         line: int,
-    ) -> None:
+    ) -> RequestState:
         burns = cause not in BURNS_NOTHING
         word = verdict(
             cause,
@@ -117,6 +149,7 @@ class Judge:
             rounds=member.rounds,
             policy=self._policy,
             withdrawn=self._withdrawn,
+            repair=self._repair,
         )
         final = word is not RequestState.PENDING
         chunk.size += 1
@@ -146,6 +179,7 @@ class Judge:
                 recorded_at=self._now,
             )
         )
+        return word
 
     def _latency(self, answer: Answer) -> float | None:
         """Return seconds from the batch's creation to the answer, or to the batch's end."""

@@ -17,11 +17,14 @@ from orchestrator.domain.matching import Odd
 from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.remote import OddLine, RemoteStatus
+from orchestrator.domain.retry import Cause
+from orchestrator.domain.rules import longest_line
 from orchestrator.domain.transitions import Parked, ResultsLost
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.steps.judge import Chunk, Judge
 from orchestrator.engine.steps.reading import ODD_KINDS, SOURCES, Reading
 from orchestrator.engine.steps.recording import CHUNK, commit, finish
+from orchestrator.engine.steps.repair import close_what_grows_too_long
 from orchestrator.engine.steps.validation import read_failed_validation
 from orchestrator.provider.wire_lines import read_line
 from orchestrator.registry import answers, requests
@@ -72,11 +75,19 @@ def _missing(ctx: Context, members: Sequence[Member], reading: Reading) -> int:
 def _end(ctx: Context, batch: Batch, job: Job, missing: int, reading: Reading) -> Batch:
     if _must_hold(ctx, batch, job):
         return _hold(ctx, batch)
-    odd_lines = _oddities(batch, missing, reading)
+    odd_lines = _oddities(batch, missing, reading, unfit=_unfit(ctx, batch, job))
     ended = finish(ctx, batch, missing=missing, odd_lines=odd_lines)
     if odd_lines is not None:
         ctx.tell(Told(kind="odd_lines", batch=ended, job=job, facts=odd_lines))
     return ended
+
+
+def _unfit(ctx: Context, batch: Batch, job: Job) -> int:
+    """Count the answers that did not fit the job's schema: to the provider they are successes."""
+    if ctx.spec_of(job).answer is None:
+        return 0
+    with ctx.registry.read() as db:
+        return answers.count_failures(db, job.id, batch.id, Cause.INVALID)
 
 
 def _is_foreign(batch: Batch, reading: Reading) -> bool:
@@ -96,10 +107,11 @@ def _refuse(ctx: Context, batch: Batch, reading: Reading) -> Batch:
     return ctx.record(batch, parked, due_at=ctx.now() + seconds(ctx.pace.cap))
 
 
-def _oddities(batch: Batch, missing: int, reading: Reading) -> dict[str, int] | None:
+def _oddities(batch: Batch, missing: int, reading: Reading, *, unfit: int) -> dict[str, int] | None:
     """Return the exact counts of files that do not hold what was to be expected; else None."""
     counts = reading.counts()
-    found = {"succeeded": batch.succeeded, "failed": batch.failed - missing, "missing": missing}
+    failed = batch.failed - missing - unfit
+    found = {"succeeded": batch.succeeded + unfit, "failed": failed, "missing": missing}
     told: dict[str, int] = {}
     if batch.remote_total:
         told["told_succeeded"] = batch.remote_completed or 0
@@ -187,6 +199,8 @@ def _record_chunk(
         else:
             judge.answer(chunk, member, answer, SOURCES[place.file], place.line)
     _quarantine(ctx, odd)
+    longest = longest_line(ctx.providers.profile(batch.provider).limits)
+    close_what_grows_too_long(ctx, chunk, longest)
     return commit(ctx, batch, chunk)
 
 

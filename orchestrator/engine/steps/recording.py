@@ -14,6 +14,7 @@ from orchestrator.domain.pacing import seconds
 from orchestrator.domain.transitions import Reconciled
 from orchestrator.engine.context import Context
 from orchestrator.engine.steps.judge import Chunk
+from orchestrator.engine.steps.repair import write_repairs
 from orchestrator.registry import answers, batches, charges, events, jobs, requests
 
 _TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
@@ -38,6 +39,7 @@ def commit(ctx: Context, batch: Batch, chunk: Chunk) -> Batch:
         answers.record_responses(db, chunk.responses)
         answers.record_failures(db, chunk.failures)
         requests.burn(db, batch.id, chunk.burned)
+        write_repairs(db, chunk)
         stamp = jobs.next_stamp(db, batch.job_id) if counted else 0
         for word in counted:
             ids = [request for request, state in chunk.closed.items() if state is word]
