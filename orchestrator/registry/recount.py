@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
-from orchestrator.domain.model import RequestState
+from orchestrator.domain.model import ChargeKind, RequestState
 from orchestrator.domain.transitions import SETTLED
 from orchestrator.registry import requests as request_rows
 from orchestrator.registry.answers import count_responses
@@ -80,7 +80,7 @@ def recount(db: Connection, job_id: int) -> Recount:
         strays=_count(db, requests, assigned) - travelling,
         tokens_in=_sum(db, responses.c.tokens_in, ours) + _sum(db, failures.c.tokens_in, failed),
         tokens_out=_sum(db, responses.c.tokens_out, ours) + _sum(db, failures.c.tokens_out, failed),
-        tokens_cached=_sum(db, responses.c.tokens_cached, ours),
+        tokens_cached=_sum(db, responses.c.tokens_cached, ours) + _wasted_cached(db, job_id),
         charged_in=_sum(db, charges.c.tokens_in, charges.c.job_id == job_id),
         charged_out=_sum(db, charges.c.tokens_out, charges.c.job_id == job_id),
         charged_cached=_sum(db, charges.c.tokens_cached, charges.c.job_id == job_id),
@@ -102,3 +102,9 @@ def _sum(db: Connection, column: ColumnElement[Any], test: ColumnElement[bool]) 
 
 def _one(db: Connection, query: Select[Any]) -> int:
     return int(db.execute(query).scalar_one())
+
+
+def _wasted_cached(db: Connection, job_id: int) -> int:
+    """Sum the cached tokens of failed attempts: their rows don't say them, the ledger does."""
+    failed = (charges.c.job_id == job_id, charges.c.kind != ChargeKind.ANSWERED)
+    return _sum(db, charges.c.tokens_cached, and_(*failed))
