@@ -91,6 +91,7 @@ TEXTS: Mapping[str, Text] = {
     "Superseded": Text("superseded", "info", "given up; its requests wait again"),
     # what happens around them
     "Finished": Text("job_finished", "info", "finished: {succeeded} of {records} succeeded"),
+    "Delivered": Text("delivered", "info", "the sink {sink} has every outcome"),
     "put_off": Text("put_off", "warning", "put off: {message}"),
     "claim_lost": Text("claim_lost", "warning", "left to another worker: {message}"),
     "odd_lines": Text(

@@ -31,7 +31,7 @@ from orchestrator.domain.transitions import (
 )
 from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.engine.steps.withdraw import take_back
-from orchestrator.registry import accounts, batches, events, jobs, repairs, requests
+from orchestrator.registry import accounts, batches, deliveries, events, jobs, repairs, requests
 from orchestrator.registry.session import Registry
 from orchestrator.registry.where import record_tests
 
@@ -54,6 +54,7 @@ class Steered:
     providers: list[str] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
     records: int = 0
+    sinks: list[str] = field(default_factory=list)
 
 
 class _Rehearsed(Exception):
@@ -116,7 +117,7 @@ def pause(
 def resume(
     ctx: Context, *, names: list[str], providers: list[str], dry_run: bool = False
 ) -> Steered:
-    """Go on with these jobs and providers; release parked batches; open closed gates."""
+    """Go on with jobs and providers; release parked batches and held sinks; open gates."""
     now = ctx.now()
 
     def work(db: Connection) -> Steered:
@@ -131,6 +132,8 @@ def resume(
             waiting = [batch.id for batch in batches.unfinished(db, job.id)]
             batches.hurry(db, waiting, now)
             jobs.set_due(db, job.id, now)
+            released = deliveries.release(db, job, now=now, actor=ctx.actor)
+            done.sinks.extend(delivery.name for delivery in released)
         for provider in providers:
             if _open(ctx, db, provider, now):
                 done.providers.append(provider)

@@ -329,3 +329,34 @@ class Stage:
     def with_(self, **changes: Any) -> Stage:  # noqa: ANN401 - the types of the fields above
         """Return a copy with `changes`."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Outcomes of a job on their way to a sink, as the registry holds it.
+
+    `sink` is the SinkSpec as JSON text. `after_*`: the last outcome that the sink surely has;
+    `memo`: what the sink itself noted there. `tries` counts what went wrong in a row.
+    """
+
+    id: int
+    job_id: int
+    name: str
+    sink: str
+    stream: bool
+    state: DeliveryState
+    epoch: int = 0
+    after_stamp: int = 0
+    after_id: int = 0
+    rows: int = 0
+    memo: str = ""
+    tries: int = 0
+    code: str | None = None
+    reason: str | None = None
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None = None
+
+    def with_(self, **changes: Any) -> Delivery:  # noqa: ANN401 - the types of the fields above
+        """Return a copy with `changes`."""
+        return replace(self, **changes)

@@ -16,6 +16,7 @@ from orchestrator.domain.errors import AuthError, ClaimLost, ConfigError, Orches
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.pacing import Pace, back_off
 from orchestrator.domain.profile import Price, Profile
+from orchestrator.domain.shape import Column
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Event
 from orchestrator.provider.port import Provider
@@ -122,6 +123,8 @@ class Context:
     stopping: Callable[[], bool] = lambda: False
     audits: Audits = field(default_factory=Audits)
     connections: Connections = field(default_factory=no_connections)
+    columns: dict[int, tuple[Column, ...]] = field(default_factory=dict)
+    """What the records of a job with an untyped source have shown: columns, by the job's id."""
 
     def now(self) -> datetime:
         """Return the time in UTC."""

@@ -23,6 +23,7 @@ from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import opening as opened_by
+from orchestrator.engine.sinking import check_sinks
 from orchestrator.registry import jobs, requests
 from orchestrator.sources.port import Opening, Source
 from orchestrator.sources.registry import open_source
@@ -66,6 +67,7 @@ def register(
     found. Raises NameTaken when a job of this name has other content, SourceError that lists every
     violation; nothing is registered then.
     """
+    check_sinks(spec)
     profile = ctx.providers.profile(spec.provider)
     opening, limit = opened_by(ctx.connections, lambda: ctx.registry), ctx.requests_per_batch
     with scanned(spec, profile, opening, ctx.spool.directory, limit) as (source, scan):

@@ -26,6 +26,7 @@ from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import furthest, seconds
 from orchestrator.engine.audit import audit_is_due
 from orchestrator.engine.context import Context, Told
+from orchestrator.engine.delivering import serve_sinks
 from orchestrator.engine.gates import account_of, opened
 from orchestrator.engine.refresh import refresh, take
 from orchestrator.engine.room import is_crowded
@@ -40,7 +41,7 @@ from orchestrator.engine.steps.reconcile import reconcile
 from orchestrator.engine.steps.refusals import note_refusal, retry_at
 from orchestrator.engine.steps.upload import find_upload, upload
 from orchestrator.engine.steps.withdraw import withdraw
-from orchestrator.registry import accounts, batches, jobs
+from orchestrator.registry import accounts, batches, deliveries, jobs
 
 STEPS: Mapping[Step, Callable[[Context, Batch, Job], Batch]] = {
     Step.BUILD: build,
@@ -97,6 +98,7 @@ class Report:
     steps: dict[str, int] = field(default_factory=dict)
     seen: int = 0
     put_off: int = 0
+    delivered: int = 0
     next_at: datetime | None = None
 
     def count(self, step: Step) -> None:
@@ -106,13 +108,14 @@ class Report:
     @property
     def idle(self) -> bool:
         """Whether nothing was due."""
-        return not (self.planned or self.steps or self.seen or self.put_off)
+        return not (self.planned or self.steps or self.seen or self.put_off or self.delivered)
 
 
 def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     """Do everything that is due, once; for one job only, if `job_id` is given."""
     report = Report()
     lost: list[int] = []
+    lost_sinks: list[int] = []
     _clamp(ctx)
     with _Pools(ctx.transfers) as pools:
         while not ctx.stopping() and ctx.holds_lease():
@@ -120,10 +123,16 @@ def tick(ctx: Context, *, job_id: int | None = None) -> Report:
             moved = _plan_jobs(ctx, report, job_id)
             claimed = ctx.registry.write(partial(_claim, ctx, lost, job_id))
             lost += _work_on_all(ctx, claimed, report, pools)
-            if not moved and not claimed:
+            delivered = serve_sinks(ctx, lost_sinks, job_id)
+            report.delivered += delivered
+            if not moved and not claimed and not delivered:
                 break
     report.next_at = next_useful(ctx)
     return report
+
+
+_TIMED = (jobs, batches, accounts, deliveries)
+"""What has due times."""
 
 
 def _clamp(ctx: Context) -> None:
@@ -131,12 +140,12 @@ def _clamp(ctx: Context) -> None:
     now = ctx.now()
     latest = furthest(ctx.pace, now)
     with ctx.registry.read() as db:
-        times = [jobs.furthest_due(db), batches.furthest_due(db), accounts.furthest_due(db)]
+        times = [table.furthest_due(db) for table in _TIMED]
     if max((time for time in times if time is not None), default=now) <= latest:
         return
 
     def work(db: Connection) -> None:
-        for table in (jobs, batches, accounts):
+        for table in _TIMED:
             table.clamp(db, now, latest)
 
     ctx.registry.write(work)
@@ -156,7 +165,11 @@ def _claim(ctx: Context, lost: Sequence[int], job_id: int | None, db: Connection
 def next_useful(ctx: Context) -> datetime | None:
     """Return when the next tick finds something to do; None when nothing is open."""
     with ctx.registry.read() as db:
-        times = [jobs.next_due(db), batches.next_due(db, worker=ctx.worker, now=ctx.now())]
+        times = [
+            jobs.next_due(db),
+            batches.next_due(db, worker=ctx.worker, now=ctx.now()),
+            deliveries.next_due(db, worker=ctx.worker, now=ctx.now()),
+        ]
         if any(batches.has_live(db, name) for name in ctx.providers.names()):
             times.append(accounts.next_refresh(db, ctx.providers.names()))
     return min((time for time in times if time is not None), default=None)

@@ -22,7 +22,7 @@ from sqlalchemy.engine import RowMapping
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Books, Job, JobState
 from orchestrator.domain.transitions import JOB_FINAL, JobEvent, advance_job
-from orchestrator.registry import events
+from orchestrator.registry import deliveries, events
 from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.tables import events as events_table
 from orchestrator.registry.tables import jobs, payloads, requests
@@ -275,4 +275,5 @@ def move(
     kind = "job" + "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
     data = {"from": job.state, "to": state, "why": why or None}
     events.record(db, kind, at=now, actor=actor, job_id=job.id, data=data)
+    deliveries.follow(db, job, state, now=now)
     return get(db, job.id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import api
+from orchestrator.connections import Connections, no_connections
 from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
@@ -103,6 +104,7 @@ class World:
         self.stopping: Callable[[], bool] = lambda: False
         self.tell: Callable[[Told], None] = silence
         self.pace = Pace()
+        self.connections: Connections = no_connections()
         self.boots = itertools.count(1)
         self.context = self.boot()
 
@@ -142,6 +144,7 @@ class World:
             actor=worker,
             requests_per_batch=self.requests_per_batch,
             transfers=1,
+            connections=self.connections,
             tell=lambda told: self.tell(told),  # noqa: PLW0108 - a test may replace it
             stopping=lambda: self.stopping(),  # noqa: PLW0108 - a test may replace it
         )

@@ -1,0 +1,115 @@
+"""Outcomes -> a sink: a chunk, then the cursor behind it, so that a crash repeats one chunk.
+
+The sink is written to first and the cursor is committed after it: what is noted, the sink has.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection
+
+from orchestrator.domain.model import Delivery, Job
+from orchestrator.domain.spec import SinkSpec
+from orchestrator.domain.transitions import JOB_FINAL
+from orchestrator.engine.context import Context, Told
+from orchestrator.engine.outcome_rows import outcomes_after
+from orchestrator.engine.sinking import open_chunks
+from orchestrator.registry import deliveries, jobs
+from orchestrator.sinks.chunks import Arrived, ChunkSink
+
+CHUNKS = 10
+"""Chunks that one delivery passes on before others have their turn."""
+
+_spec = msgspec.json.Decoder(SinkSpec).decode
+
+
+def deliver(ctx: Context, delivery: Delivery) -> None:
+    """Pass on what the sink has not got, for as long as its turn lasts. Raises SinkError."""
+    sink = _spec(delivery.sink)
+    job = _job(ctx, delivery)
+    if not sink.stream and job.state not in JOB_FINAL:
+        _settle(ctx, delivery, job.stamp)
+        return
+    _pass_on(ctx, job, delivery, sink)
+
+
+def _job(ctx: Context, delivery: Delivery) -> Job:
+    with ctx.registry.read() as db:
+        return jobs.get(db, delivery.job_id)
+
+
+def _pass_on(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None:
+    taker: ChunkSink | None = None
+    try:
+        for _ in range(CHUNKS):
+            # Read before the outcomes are: what is recorded since is found by the next look.
+            recorded = _job(ctx, delivery).stamp
+            taker = taker or open_chunks(ctx, job, delivery, sink)
+            chunk = _next_chunk(ctx, job, delivery, taker)
+            if not chunk:
+                _settle(ctx, delivery, recorded)
+                return
+            delivery = _hand_over(ctx, delivery, taker, chunk)
+    finally:
+        if taker is not None:
+            taker.close()
+    ctx.registry.write(lambda db: deliveries.pause(db, delivery, due_at=ctx.now()))
+
+
+def _next_chunk(ctx: Context, job: Job, delivery: Delivery, taker: ChunkSink) -> list[Arrived]:
+    after = delivery.after_stamp, delivery.after_id
+    chunk = outcomes_after(ctx.registry, job, *after, taker.size)
+    if taker.whole_stamps:
+        return [arrived for arrived in chunk if arrived[0] == chunk[0][0]]
+    return chunk
+
+
+def _hand_over(
+    ctx: Context, delivery: Delivery, taker: ChunkSink, chunk: list[Arrived]
+) -> Delivery:
+    ctx.may_go_on()
+    memo = taker.write(chunk)
+    stamp, request, _ = chunk[-1]
+
+    def work(db: Connection) -> Delivery:
+        return deliveries.advance(
+            db, delivery, stamp=stamp, request=request, rows=len(chunk), memo=memo
+        )
+
+    return ctx.registry.write(work)
+
+
+def _settle(ctx: Context, delivery: Delivery, recorded: int) -> None:
+    """End the delivery when its job has ended with no outcome behind `recorded`, else wait."""
+    now = ctx.now()
+
+    def work(db: Connection) -> bool:
+        # Locked: the job neither ends nor is reopened between this look and the commit.
+        job = jobs.lock(db, delivery.job_id)
+        ended = job.state in JOB_FINAL
+        if ended and job.stamp > recorded:
+            deliveries.pause(db, delivery, due_at=now)
+            return False
+        if ended or delivery.stream:
+            _pass_over(db, delivery, recorded)
+        if ended:
+            deliveries.finish(db, delivery, now=now, actor=ctx.actor)
+        else:
+            deliveries.wait(db, delivery, now=now)
+        return ended
+
+    if ctx.registry.write(work):
+        ctx.tell(Told(kind="Delivered", job=_job(ctx, delivery), facts={"sink": delivery.name}))
+
+
+def _pass_over(db: Connection, delivery: Delivery, recorded: int) -> None:
+    """Move the cursor behind stamps that no outcome bears any more."""
+    if recorded > delivery.after_stamp:
+        deliveries.advance(
+            db,
+            delivery,
+            stamp=recorded,
+            request=deliveries.LAST_ID,
+            rows=0,
+            memo=delivery.memo,
+        )
