@@ -25,7 +25,7 @@ class ArrowSource:
     """A file of Arrow record batches: Parquet, Feather, Arrow IPC, file or stream.
 
     A position is the number of a row, from 1. Holds one row group's pages of Parquet, or one
-    record batch of Arrow, and about eight megabytes of rows. Raises SourceError for a damaged
+    record batch of Arrow, and about two megabytes of rows. Raises SourceError for a damaged
     file, for columns without a name of their own, and for a type that has no form as text.
     """
 

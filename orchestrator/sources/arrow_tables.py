@@ -20,7 +20,7 @@ class Table(Protocol):
     rows: int | None
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, about eight megabytes at a time."""
+        """Yield the rows in order, about two megabytes at a time."""
 
 
 class _Parquet:
