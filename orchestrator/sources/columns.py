@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import count, repeat
+from itertools import count as counting
+from itertools import repeat
 from typing import Any
 
 from orchestrator.domain.errors import SourceError
@@ -43,4 +44,4 @@ def records_of(
     """Return the rows of `columns`, whose values are JSON's, from position `first` on."""
     # Maps over maps: no line of Python runs for a row, which halves the time.
     pairs = map(zip, repeat(names), zip(*columns, strict=True))
-    return map(Record, count(first), map(dict, pairs))
+    return map(Record, counting(first), map(dict, pairs))

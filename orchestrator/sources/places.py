@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from orchestrator.sources import files
+from orchestrator.sources import files, remote
 from orchestrator.sources.packed import unpacked
 from orchestrator.sources.port import Opening
 
@@ -63,5 +63,7 @@ class LocalPlace:
 
 
 def place_of(location: str, opening: Opening) -> Place:
-    """Return where `location` is."""
+    """Return where `location` is: a path, or a URL."""
+    if remote.is_url(location):
+        return remote.RemotePlace(location)
     return LocalPlace(location, opening.cwd / location)

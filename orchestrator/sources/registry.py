@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from orchestrator.domain.errors import SourceError
+from orchestrator.sources import parts
 from orchestrator.sources.options import NO_OPTIONS
 from orchestrator.sources.packed import plain_name
 from orchestrator.sources.port import (
@@ -53,8 +54,9 @@ def open_source(
 ) -> Source:
     """Open `location` as `source_format`; `auto` goes by the ending of the file's name.
 
-    A location is the path of a file, or `job:NAME`: the outcomes of another job. `options` are
-    those of the kind of source.
+    A location is the path or URL of a file, a pattern such as `data/*.parquet`, several of them
+    one a line, or `job:NAME`: the outcomes of another job. `options` are those of the kind of
+    source.
 
     Raises SourceError for an unknown format and for a file that is empty or can't be read,
     NotFound for one that is not there.
@@ -67,6 +69,18 @@ def open_source(
         )
     if location.startswith(JOB):
         return _job(location.removeprefix(JOB), options, opening)
+    found = parts.expanded(location, opening)
+    opened = [_file(one, source_format, options, opening, max_row_bytes) for one in found]
+    return opened[0] if len(opened) == 1 else parts.Parts(location, opened)
+
+
+def _file(
+    location: str,
+    source_format: str,
+    options: Mapping[str, Any],
+    opening: Opening,
+    max_row_bytes: int,
+) -> Source:
     name = source_format
     if name == "auto":
         name = Path(plain_name(location)).suffix.removeprefix(".").lower()
