@@ -54,6 +54,10 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     delete_revokes_create: Literal["documented", "proved", "disproved", "unknown"] = "unknown"
     range_download: bool = False
     status_words: dict[str, str] = {}
+    response_format: Literal["json_schema", "json_object", "text"] = "text"
+    """The most that a request may ask of the form of its answer."""
+    image_urls: tuple[str, ...] = ("data",)
+    """The schemes of addresses that a picture may have in a message."""
     balance_path: str = ""
     """Where the account's balance is asked for, below the base URL; empty where it can't be."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.domain import custom_ids, windows
 from orchestrator.domain.intake import Record, Violation
 from orchestrator.domain.profile import Limits, Profile
-from orchestrator.domain.rendering import as_text
+from orchestrator.domain.prompt_text import as_text
 from orchestrator.domain.spec import JobSpec
 
 CHAT = "/v1/chat/completions"
@@ -63,6 +63,8 @@ def _content(spec: JobSpec, _profile: Profile) -> Iterator[tuple[str, str]]:
         yield CONTENT, "ready batch lines hold their own messages: leave out the system text"
     if spec.lines and spec.body:
         yield CONTENT, f"ready batch lines hold their own body: leave out {_names(spec.body)}"
+    if spec.lines and (spec.images or spec.overrides):
+        yield CONTENT, "ready batch lines hold their own body: leave out images and overrides"
     if spec.lines and spec.key not in (None, "custom_id"):
         yield CONTENT, f'ready batch lines are known by custom_id: leave out the key "{spec.key}"'
     if spec.limit is not None and spec.limit < 1:
@@ -103,7 +105,7 @@ def _job_model(spec: JobSpec, profile: Profile) -> Iterator[tuple[str, str]]:
     if spec.model:
         if reason := model_reason(spec.model, profile):
             yield MODEL, reason
-    elif not spec.lines:
+    elif not spec.lines and "model" not in spec.overrides:
         known = ", ".join(name for name, model in profile.models.items() if model.batch)
         yield MODEL, "no model is given" + (f"; {profile.name} has {known}" if known else "")
 
@@ -114,7 +116,8 @@ def _job_body(spec: JobSpec, profile: Profile) -> Iterator[tuple[str, str]]:
     for name in ("model", "messages"):
         if name in spec.body:
             yield CONTENT, f"body.{name} is set by the job itself: leave it out"
-    for name in forbidden(spec.body, spec.model or "", profile):
+    set_by_records = {field.partition(".")[0]: True for field in spec.overrides}
+    for name in forbidden({**spec.body, **set_by_records}, spec.model or "", profile):
         yield FORBIDDEN, _forbidden_reason(f"body.{name}", spec.model or "", profile)
 
 

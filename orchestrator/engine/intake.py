@@ -24,6 +24,7 @@ from orchestrator.domain.rendering import Rendered, Renderer, batch_line, text_j
 from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.tally import ModelStats, Tally
+from orchestrator.engine.pictures import PictureFolder, folder_of
 from orchestrator.engine.repeats import BUFFER_BYTES, Bodies, Keys, Partitions, Repeat, suffixed
 from orchestrator.sources.port import Source
 
@@ -163,7 +164,9 @@ class _Maker:
     def __init__(self, spec: JobSpec, profile: Profile, source: Source) -> None:
         self.rules = rules.RecordRules(spec, profile)
         # No columns at all means no readable record: that is then told, rather than the template.
-        self.render = Renderer(spec, source.shape().names or None).render
+        columns = source.shape().names or None
+        pictures = PictureFolder(folder_of(spec.source), self.rules.max_line * 3 // 4)
+        self.render = Renderer(spec, columns, profile=profile, load=pictures.load).render
         self._endpoint = spec.endpoint
         self._id_limit = profile.limits.custom_id_max
         self._frame = len(batch_line("", spec.endpoint, b"")) - len(text_json(""))

@@ -24,14 +24,11 @@ SCHEMA = {
     "required": ["label", "stars"],
     "additionalProperties": False,
 }
-ASKED = {
-    "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
-}
 
 
 def submit(world: World, count: int = 60, *, answer: Answer | None = None, **changes):
     answer = answer or Answer(schema=SCHEMA)
-    return world.submit(count, answer=answer, body=ASKED, **changes)
+    return world.submit(count, answer=answer, **changes)
 
 
 def spoil(world: World, **rates: float) -> None:
@@ -121,7 +118,7 @@ def test_without_repair_an_unfit_answer_is_final(world):
 def test_a_repair_that_no_line_can_hold_closes_the_request(world):
     spoil(world, invalid_json=1.0)
     profile = world.providers.profile("sandbox")
-    limits = msgspec.structs.replace(profile.limits, max_line_bytes=560)
+    limits = msgspec.structs.replace(profile.limits, max_line_bytes=620)
     assert isinstance(limits, Limits)
     world.profiles["sandbox"] = msgspec.structs.replace(profile, limits=limits)
     submit(world, 10, policy=Policy(attempts=5, linger_seconds=0))
@@ -148,7 +145,7 @@ def test_retry_begins_with_the_request_as_it_was_rendered(world):
 
 def test_an_answer_that_was_cut_off_says_so(world):
     spoil(world)
-    body = {**ASKED, "max_completion_tokens": 3}
-    world.submit(3, answer=Answer(schema=SCHEMA, repair=False), body=body)
+    answer = Answer(schema=SCHEMA, repair=False)
+    submit(world, 3, answer=answer, body={"max_completion_tokens": 3})
     assert world.run().books.failed == 3
     assert all("cut off at its token limit" in row[0] for row in rows(world, failures.c.message))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.errors import TemplateError
 from orchestrator.domain.intake import Record
-from orchestrator.domain.rendering import Renderer, as_text, ascii_json, batch_line, text_json
+from orchestrator.domain.prompt_text import as_text
+from orchestrator.domain.rendering import Renderer, ascii_json, batch_line, text_json
 from orchestrator.domain.spec import JobSpec
 
 
