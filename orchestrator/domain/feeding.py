@@ -18,10 +18,11 @@ NOTHING_SUCCEEDED = "ORC2071"
 WAIVED = frozenset({CANCELLED, NOTHING_SUCCEEDED})
 """Reasons for being held that a person may waive: kept with the stage, they don't hold it again."""
 
-HOLDABLE = StageState.WAITING, StageState.FEEDING
+AT_WORK = StageState.WAITING, StageState.FEEDING
 """States in which a stage has something to do, or waits for it."""
 
-_DROPPED = frozenset({JobState.CANCELLING, JobState.CANCELLED})
+DROPPED = frozenset({JobState.CANCELLING, JobState.CANCELLED})
+"""States of a stage's own job in which nobody wants further records."""
 
 
 class Move(enum.StrEnum):
@@ -63,7 +64,7 @@ def next_move(
     there is one. `more`: whether the job before it has an outcome that was not read.
     `any_outcome`: whether the stage takes failed records too.
     """
-    if own is not None and own.state in _DROPPED:
+    if own is not None and own.state in DROPPED:
         return Move.DROP
     if upstream is None:
         return Wait(f"waits for {stage.upstream} to begin")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -149,7 +150,7 @@ def requests(
         raise _changed(source)
 
 
-def _changed(source: Source) -> SourceError:
+def _changed(source: Described) -> SourceError:
     return SourceError(
         f"{source.name} changed while it was read",
         code=CHANGED,
@@ -158,10 +159,21 @@ def _changed(source: Source) -> SourceError:
     )
 
 
+class Described(Protocol):
+    """What a source says of itself."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    def shape(self) -> Shape:
+        """Return the columns that templates may name."""
+
+
 class _Maker:
     """Records to requests; the one place that both passes share."""
 
-    def __init__(self, spec: JobSpec, profile: Profile, source: Source) -> None:
+    def __init__(self, spec: JobSpec, profile: Profile, source: Described) -> None:
         self.rules = rules.RecordRules(spec, profile)
         # No columns at all means no readable record: that is then told, rather than the template.
         columns = source.shape().names or None
@@ -189,6 +201,10 @@ class _Maker:
             rendered = self.render(record)
         except TemplateError:
             raise _changed(self._source) from None
+        return self.made(seq, record, key, rendered)
+
+    def made(self, seq: int, record: Record, key: str, rendered: Rendered) -> Request:
+        """Return the request that a record was rendered to."""
         return Request(
             seq=seq,
             position=record.position,
@@ -201,6 +217,32 @@ class _Maker:
             est_in=min(-(-rendered.quarter_tokens // 4), MOST_TOKENS),
             est_out=None if rendered.max_out is None else min(rendered.max_out, MOST_TOKENS),
         )
+
+
+class OneByOne:
+    """Records to requests, each checked by itself: for a job that grows as they come."""
+
+    def __init__(self, spec: JobSpec, profile: Profile, source: Described) -> None:
+        self._maker = _Maker(spec, profile, source)
+        self._lines = spec.lines
+
+    def request(self, seq: int, record: Record) -> Request | Violation:
+        """Return the request that `record` becomes, or the first rule that it breaks."""
+        maker = self._maker
+        key = maker.rules.key(record)
+        if isinstance(key, Violation):
+            return key
+        found = maker.rules.line(record) if self._lines else []
+        if found:
+            return found[0]
+        try:
+            rendered = maker.render(record)
+        except TemplateError as error:
+            return Violation(record.position, error.code, error.message)
+        size = maker.size(key, rendered.body)
+        if size > maker.rules.max_line:
+            return maker.rules.too_large(record.position, key, size)
+        return maker.made(seq, record, key, rendered)
 
 
 class _Scanner:

@@ -66,6 +66,20 @@ class JobSource:
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
+class Coming:
+    """The outcomes of a job that may still run, as records: one at a time, as they come."""
+
+    def __init__(self, job: Job, options: Mapping[str, Any]) -> None:
+        self.name = f"job:{job.name}"
+        hand_on = HandOn(header(job), read_options(options))
+        self.record = hand_on.record
+        self._columns = hand_on.columns
+
+    def shape(self) -> Shape:
+        """Return the columns as far as the job's source has shown them."""
+        return Shape(columns=self._columns, unit="row")
+
+
 def _ended(registry: Registry, name: str) -> Job:
     with registry.read() as db:
         job = jobs.find(db, name)

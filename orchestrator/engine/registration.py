@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from orchestrator.domain.errors import NameTaken, NotFound, SourceError
 from orchestrator.domain.intake import Request
-from orchestrator.domain.model import Job, JobState
+from orchestrator.domain.model import Job, JobState, Stage, StageState
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
@@ -24,7 +24,7 @@ from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import opening as opened_by
 from orchestrator.engine.sinking import check_sinks
-from orchestrator.registry import jobs, requests
+from orchestrator.registry import jobs, requests, stages
 from orchestrator.sources.port import Opening, Source
 from orchestrator.sources.registry import open_source
 
@@ -60,12 +60,14 @@ def register(
     actor: str,
     check: Callable[[Scan], None] = accept,
     on_progress: Progress = no_progress,
+    stage: Stage | None = None,
 ) -> Submitted:
     """Register a job whole; committed on return. Same name and content: the same job.
 
     A registration that was cut off goes on where it stopped. `check` may refuse what the scan has
-    found. Raises NameTaken when a job of this name has other content, SourceError that lists every
-    violation; nothing is registered then.
+    found. `stage`: the claimed stage that registers its job; fed in the last transaction. Raises
+    NameTaken when a job of this name has other content, SourceError that lists every violation;
+    nothing is registered then.
     """
     check_sinks(spec)
     profile = ctx.providers.profile(spec.provider)
@@ -73,7 +75,7 @@ def register(
     with scanned(spec, profile, opening, ctx.spool.directory, limit) as (source, scan):
         check(scan)
         digest = spec.digest(scan.source_digest)
-        job, added = _enter(ctx, spec, digest, scan.shape, actor)
+        job, added = enter(ctx, spec, digest, scan.shape, actor, stage=stage)
         if job.digest != digest:
             raise name_taken(job)
         if job.state is not JobState.REGISTERING:
@@ -90,7 +92,7 @@ def register(
             # The source changed while it was read: what is registered of it is no job.
             ctx.registry.write(lambda db: jobs.forget(db, job))
             raise
-        whole = ctx.registry.write(lambda db: _complete(ctx, db, job.id, actor))
+        whole = ctx.registry.write(lambda db: complete(ctx, db, job.id, actor, stage))
     return Submitted(job=whole, resumed=not added, skipped=scan.skipped)
 
 
@@ -114,12 +116,27 @@ def scanned(
         yield source, scan
 
 
-def _enter(ctx: Context, spec: JobSpec, digest: str, shape: Shape, actor: str) -> tuple[Job, bool]:
-    """Return the job of this name, and whether it was made just now."""
+def enter(
+    ctx: Context,
+    spec: JobSpec,
+    digest: str,
+    shape: Shape,
+    actor: str,
+    *,
+    stage: Stage | None = None,
+) -> tuple[Job, bool]:
+    """Return the job of this name, and whether it was made just now.
+
+    The job of a `stage` may be one that was cut off with other content: it is made anew.
+    """
     text = msgspec.json.encode(spec).decode()
     told = msgspec.json.encode(shape).decode()
 
     def work(db: Connection) -> tuple[Job, bool]:
+        if stage is None:
+            _refuse_name_of_stage(db, spec.name)
+        else:
+            _forget_cut_off(db, stages.lock(db, stage), digest)
         added = jobs.add(
             db,
             name=spec.name,
@@ -127,6 +144,7 @@ def _enter(ctx: Context, spec: JobSpec, digest: str, shape: Shape, actor: str) -
             spec=text,
             digest=digest,
             shape=told,
+            growing=stage is not None and stage.stream,
             now=ctx.now(),
             actor=actor,
         )
@@ -170,11 +188,50 @@ def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Con
     return work
 
 
-def _complete(ctx: Context, db: Connection, job_id: int, actor: str) -> Job:
+def _forget_cut_off(db: Connection, stage: Stage, digest: str) -> None:
+    """Remove what was registered of a stage's job before the stage was declared anew."""
+    job = jobs.find(db, stage.name)
+    if job is not None and job.state is JobState.REGISTERING and job.digest != digest:
+        jobs.forget(db, job)
+
+
+def complete(
+    ctx: Context, db: Connection, job_id: int, actor: str, stage: Stage | None = None
+) -> Job:
+    """Let a job run whose records are all registered, and its stage know, in one transaction."""
+    if stage is not None:
+        stage = stages.lock(db, stage)
     job = jobs.lock(db, job_id)
-    if job.state is not JobState.REGISTERING:
-        return job  # this very commit went through before, without an acknowledgement
-    return jobs.move(db, job, Registered(), now=ctx.now(), actor=actor)
+    # This very commit may have gone through before, without an acknowledgement.
+    if job.state is JobState.REGISTERING:
+        job = jobs.move(db, job, Registered(), now=ctx.now(), actor=actor)
+    if stage is not None and stage.state is not StageState.FED:
+        _enter_in_stage(ctx, db, stage, job)
+    return job
+
+
+def _enter_in_stage(ctx: Context, db: Connection, stage: Stage, job: Job) -> None:
+    """Note that a stage has its job: whole, or one that grows from now on."""
+    if stage.stream:
+        stages.change(db, stage, state=StageState.FEEDING, job_id=job.id)
+        return
+    upstream = jobs.find(db, stage.upstream)
+    rows = job.books.records
+    over = upstream.books.records - rows if upstream is not None else 0
+    stage = stages.change(db, stage, job_id=job.id, rows=rows, passed_over=max(0, over))
+    stages.finish(db, stage, now=ctx.now(), actor=ctx.actor)
+
+
+def _refuse_name_of_stage(db: Connection, name: str) -> None:
+    stage = stages.find(db, name)
+    if stage is not None:
+        raise NameTaken(
+            f'"{name}" is a stage of the workflow {stage.workflow}',
+            code="ORC2074",
+            why=f"its job is made of the outcomes of {stage.upstream}, by the workflow itself",
+            safe="nothing was registered, nothing was sent",
+            next=f"give this job a name of its own: --name {name}-2",
+        )
 
 
 def name_taken(job: Job) -> NameTaken:

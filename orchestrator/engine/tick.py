@@ -27,6 +27,7 @@ from orchestrator.domain.pacing import furthest, seconds
 from orchestrator.engine.audit import audit_is_due
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.delivering import serve_sinks
+from orchestrator.engine.feeding import serve_stages
 from orchestrator.engine.gates import account_of, opened
 from orchestrator.engine.refresh import refresh, take
 from orchestrator.engine.room import is_crowded
@@ -41,7 +42,7 @@ from orchestrator.engine.steps.reconcile import reconcile
 from orchestrator.engine.steps.refusals import note_refusal, retry_at
 from orchestrator.engine.steps.upload import find_upload, upload
 from orchestrator.engine.steps.withdraw import withdraw
-from orchestrator.registry import accounts, batches, deliveries, jobs
+from orchestrator.registry import accounts, batches, deliveries, jobs, stages
 
 STEPS: Mapping[Step, Callable[[Context, Batch, Job], Batch]] = {
     Step.BUILD: build,
@@ -99,6 +100,7 @@ class Report:
     seen: int = 0
     put_off: int = 0
     delivered: int = 0
+    fed: int = 0
     next_at: datetime | None = None
 
     def count(self, step: Step) -> None:
@@ -108,7 +110,8 @@ class Report:
     @property
     def idle(self) -> bool:
         """Whether nothing was due."""
-        return not (self.planned or self.steps or self.seen or self.put_off or self.delivered)
+        moved = self.planned or self.steps or self.seen or self.put_off
+        return not (moved or self.delivered or self.fed)
 
 
 def tick(ctx: Context, *, job_id: int | None = None) -> Report:
@@ -116,11 +119,14 @@ def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     report = Report()
     lost: list[int] = []
     lost_sinks: list[int] = []
+    unfed: list[int] = []
     _clamp(ctx)
     with _Pools(ctx.transfers) as pools:
         while not ctx.stopping() and ctx.holds_lease():
             _refresh_accounts(ctx, report)
-            moved = _plan_jobs(ctx, report, job_id)
+            fed = serve_stages(ctx, unfed) if job_id is None else 0
+            report.fed += fed
+            moved = fed + _plan_jobs(ctx, report, job_id)
             claimed = ctx.registry.write(partial(_claim, ctx, lost, job_id))
             lost += _work_on_all(ctx, claimed, report, pools)
             delivered = serve_sinks(ctx, lost_sinks, job_id)
@@ -131,7 +137,7 @@ def tick(ctx: Context, *, job_id: int | None = None) -> Report:
     return report
 
 
-_TIMED = (jobs, batches, accounts, deliveries)
+_TIMED = (jobs, batches, accounts, deliveries, stages)
 """What has due times."""
 
 
@@ -169,6 +175,7 @@ def next_useful(ctx: Context) -> datetime | None:
             jobs.next_due(db),
             batches.next_due(db, worker=ctx.worker, now=ctx.now()),
             deliveries.next_due(db, worker=ctx.worker, now=ctx.now()),
+            stages.next_due(db, worker=ctx.worker, now=ctx.now()),
         ]
         if any(batches.has_live(db, name) for name in ctx.providers.names()):
             times.append(accounts.next_refresh(db, ctx.providers.names()))

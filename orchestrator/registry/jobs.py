@@ -22,7 +22,7 @@ from sqlalchemy.engine import RowMapping
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Books, Job, JobState
 from orchestrator.domain.transitions import JOB_FINAL, JobEvent, advance_job
-from orchestrator.registry import deliveries, events
+from orchestrator.registry import deliveries, events, stages
 from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.tables import events as events_table
 from orchestrator.registry.tables import jobs, payloads, requests
@@ -144,16 +144,21 @@ def add(
     spec: str,
     digest: str,
     shape: str = "",
+    growing: bool = False,
     now: datetime,
     actor: str,
 ) -> Job | None:
-    """Insert a job that is being registered; None if its name is taken."""
+    """Insert a job that is being registered; None if its name is taken.
+
+    `growing`: an earlier stage of its workflow will feed it.
+    """
     values = {
         "name": name,
         "provider": provider,
         "spec": spec,
         "digest": digest,
         "shape": shape,
+        "growing": growing,
         "state": JobState.REGISTERING,
         "due_at": now,
         "created_at": now,
@@ -223,6 +228,11 @@ def next_stamp(db: Connection, job_id: int) -> int:
     return int(db.execute(_STAMP, {"the_id": job_id}).scalar_one())
 
 
+def stop_growing(db: Connection, job_id: int, now: datetime) -> None:
+    """Note that a job has every record it will have, and look at it at once."""
+    db.execute(update(jobs).where(jobs.c.id == job_id).values(growing=False, due_at=now))
+
+
 def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:
     """Let further batches of a job go to another provider."""
     db.execute(update(jobs).where(jobs.c.id == job_id).values(provider=provider, spec=spec))
@@ -276,4 +286,5 @@ def move(
     data = {"from": job.state, "to": state, "why": why or None}
     events.record(db, kind, at=now, actor=actor, job_id=job.id, data=data)
     deliveries.follow(db, job, state, now=now)
+    stages.follow(db, job, state, now=now)
     return get(db, job.id)

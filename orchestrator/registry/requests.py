@@ -297,6 +297,12 @@ def places(db: Connection, job_id: int, custom_ids: Sequence[str]) -> list[Place
     return [Place(*row) for row in db.execute(query)]
 
 
+def known(db: Connection, job_id: int, custom_ids: Sequence[str]) -> set[str]:
+    """Return which of these custom_ids a job has already."""
+    where = requests.c.job_id == job_id, among(db, requests.c.custom_id, custom_ids)
+    return set(db.execute(select(requests.c.custom_id).where(*where)).scalars())
+
+
 def find(db: Connection, job_id: int, custom_id: str) -> int | None:
     """Return the id of a job's request by its custom_id."""
     where = and_(requests.c.job_id == job_id, requests.c.custom_id == custom_id)

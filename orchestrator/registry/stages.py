@@ -17,7 +17,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.engine import RowMapping
@@ -29,7 +28,7 @@ from orchestrator.domain.model import Job, JobState, Stage, StageState
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.registry import events
 from orchestrator.registry.bulk import insert_once, one_of, packed
-from orchestrator.registry.tables import requests, stages, workers
+from orchestrator.registry.tables import stages, workers
 from orchestrator.registry.workers import lease_clock
 
 S = StageState
@@ -46,6 +45,12 @@ def find(db: Connection, name: str) -> Stage | None:
     """Return the stage of this name, if there is one."""
     row = db.execute(select(*_COLUMNS).where(stages.c.name == name)).mappings().first()
     return _read(row) if row else None
+
+
+def get(db: Connection, stage_id: int) -> Stage:
+    """Return one stage."""
+    query = select(*_COLUMNS).where(stages.c.id == stage_id)
+    return _read(db.execute(query).mappings().one())
 
 
 def lock(db: Connection, stage: Stage) -> Stage:
@@ -194,14 +199,10 @@ def wake(db: Connection, upstream: str, now: datetime) -> None:
     db.execute(update(stages).where(*where).values(due_at=now))
 
 
-def has_more(db: Connection, upstream_id: int, stage: Stage) -> bool:
-    """Whether a job has an outcome that its stage has not read."""
-    query = select(requests.c.id).where(
-        requests.c.job_id == upstream_id,
-        requests.c.stamp.is_not(None),
-        tuple_(requests.c.stamp, requests.c.id) > tuple_(stage.after_stamp, stage.after_id),
-    )
-    return db.execute(query.limit(1)).first() is not None
+def wake_streams(db: Connection, upstream: str, now: datetime) -> None:
+    """Make the stages due that take a job's outcomes as they come: it may have new ones."""
+    where = stages.c.upstream == upstream, _AT_WORK, stages.c.stream
+    db.execute(update(stages).where(*where).values(due_at=now))
 
 
 def claim(
@@ -289,10 +290,18 @@ def release(db: Connection, stage: Stage, *, due_at: datetime) -> None:
     db.execute(update(stages).where(*mine).values(owner=None, due_at=due_at))
 
 
+def put_off(db: Connection, stage: Stage, *, due_at: datetime, reason: str, code: str) -> None:
+    """Give a claim back because something went wrong: it is tried again."""
+    tries = stage.tries + 1
+    change(db, stage, owner=None, due_at=due_at, reason=reason, code=code, tries=tries)
+
+
 def hold(
     db: Connection, stage: Stage, *, code: str, reason: str, now: datetime, actor: str
 ) -> None:
-    """Leave a stage to a person; the event tells why."""
+    """Leave a stage to a person; the event tells why. Again is harmless."""
+    if lock(db, stage).state is S.HELD:
+        return
     change(db, stage, state=S.HELD, owner=None, code=code, reason=reason, due_at=now)
     data = {"stage": stage.name, "code": code, "reason": reason}
     events.record(db, "stage_held", at=now, actor=actor, job_id=stage.job_id, data=data)

@@ -11,6 +11,7 @@ import pytest
 from support.world import World
 
 from orchestrator import api
+from orchestrator.domain.answer_columns import columns_of
 from orchestrator.domain.errors import NotFound, SourceError
 from orchestrator.domain.intake import Record
 from orchestrator.domain.shape import Column
@@ -141,8 +142,6 @@ def test_members_of_a_checked_answer_are_columns_with_types() -> None:
 
 
 def columns_of_schema() -> tuple[Column, ...]:
-    from orchestrator.domain.answer_columns import columns_of
-
     return columns_of(Answer(schema=SCHEMA).schema)
 
 

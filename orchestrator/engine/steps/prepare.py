@@ -11,7 +11,8 @@ from orchestrator.domain.profile import Profile
 from orchestrator.domain.transitions import Finished
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.room import has_room
-from orchestrator.registry import accounts, batches, events, jobs, requests, strays
+from orchestrator.engine.steps.growing import lingers, will_grow
+from orchestrator.registry import accounts, batches, events, jobs, requests, stages, strays
 
 _CLEANED_AT_ONCE = 10
 
@@ -21,7 +22,7 @@ def prepare(ctx: Context, job: Job) -> int:
     profile = ctx.providers.profile(job.provider)
     planned = 0
     while not ctx.stopping():
-        batch = ctx.registry.write(lambda db: _plan_one(ctx, db, job.id, profile))
+        batch = ctx.registry.write(lambda db: _plan_one(ctx, db, job.id, profile, planned))  # noqa: B023 - called at once
         if batch is None:
             break
         planned += 1
@@ -29,7 +30,9 @@ def prepare(ctx: Context, job: Job) -> int:
     return planned
 
 
-def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Batch | None:
+def _plan_one(
+    ctx: Context, db: Connection, job_id: int, profile: Profile, planned: int
+) -> Batch | None:
     now = ctx.now()
     # Locked first: what the account may hold is counted by one worker at a time.
     account = accounts.lock(db, jobs.get(db, job_id).provider, now)
@@ -39,7 +42,8 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
         cancelled = requests.cancel_pending(db, job_id, stamp=jobs.next_stamp(db, job_id))
         jobs.count(db, job_id, waiting=-cancelled, cancelled=cancelled)
         job = jobs.get(db, job_id)
-    if job.books.open == 0:
+    stages.wake_streams(db, job.name, now)
+    if job.books.open == 0 and not will_grow(job):
         _finish(ctx, db, job)
         return None
     if job.state is not JobState.RUNNING:
@@ -67,7 +71,9 @@ def _plan_one(ctx: Context, db: Connection, job_id: int, profile: Profile) -> Ba
         return None
     limits = FileLimits.of(profile, ctx.requests_per_batch)
     waiting = requests.pending(db, job_id, model, limits.max_requests)
-    return _plan(ctx, db, job, model, next(pack(waiting, limits)))
+    members = next(pack(waiting, limits))
+    lingering = lingers(ctx, db, job, members, limits, planned=planned)
+    return None if lingering else _plan(ctx, db, job, model, members)
 
 
 def _plan(ctx: Context, db: Connection, job: Job, model: str, members: list[SizedRequest]) -> Batch:
