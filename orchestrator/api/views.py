@@ -97,6 +97,19 @@ class JobView:
         }
 
 
+_AT_PROVIDER = frozenset({"live", "remote_done", "collected", "creating", "create_unknown"})
+
+
+def at_rest(view: JobView) -> bool:
+    """Whether the job has ended, or nothing of it moves before a person has decided."""
+    if view.job.state in JOB_FINAL or not view.books.balanced:
+        return True
+    if view.job.state is JobState.REGISTERING or view.waits_for.who != "you":
+        return False
+    # A stopped provider still finishes what it has: that is collected before anybody is called.
+    return not _AT_PROVIDER.intersection(view.batches)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchView:
     """One batch with its job and what it waits for."""

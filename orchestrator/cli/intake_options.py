@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from orchestrator.domain.errors import (
     UsageError,
 )
 from orchestrator.domain.intake import Record
+from orchestrator.domain.job_names import check_name, job_name
 from orchestrator.domain.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 ANOTHER_JOB = "job:"
 NO_KEY = "ORC2302"
-BAD_NAME = "ORC1302"
-MAX_NAME = 200
-_NO_NAME = re.compile(r"[/\\\s\x00-\x1f\x7f]+")
-_RESERVED = ("all",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,32 +114,6 @@ def declared_job(
             spec = _recognised(spec, notes, opening)
         file = _template_file(session, source, options) if spec.template is not None else None
         yield Declared(check_name(spec), tuple(notes), file)
-
-
-def check_name(spec: JobSpec) -> JobSpec:
-    """Return `spec` if its job can be named so. Raises UsageError (ORC1302)."""
-    name = spec.name
-    why = ""
-    if not name or len(name) > MAX_NAME:
-        why = f"it has {len(name)} characters; 1 to {MAX_NAME} are allowed"
-    elif _NO_NAME.search(name) or not name.isprintable():
-        why = "it holds a slash, a blank or a control character; JOB/b07 names a batch"
-    elif name in _RESERVED or name.startswith(("@", "provider:", "-")):
-        why = "other commands read it as something else"
-    if why:
-        raise UsageError(
-            f'a job can\'t be named "{name[:80]}"',
-            code=BAD_NAME,
-            why=why,
-            next=f"--name {job_name(name)[:MAX_NAME]}",
-        )
-    return spec
-
-
-def job_name(text: str) -> str:
-    """Return the legal job name nearest to `text`."""
-    name = _NO_NAME.sub("-", text).strip("-@") or "job"
-    return f"{name}-1" if name in _RESERVED else name
 
 
 def _refuse_if_nothing(session: Session, source: str, path: Path) -> None:

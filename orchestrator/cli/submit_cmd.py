@@ -16,7 +16,6 @@ from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import (
     STANDARD_INPUT,
     Declared,
-    check_name,
     declared_job,
     intake_options,
 )
@@ -24,6 +23,7 @@ from orchestrator.cli.options import dry_run_option
 from orchestrator.cli.session import Session
 from orchestrator.cli.terminal import is_tty
 from orchestrator.domain.errors import UsageError
+from orchestrator.domain.job_names import check_name
 
 if TYPE_CHECKING:
     from orchestrator.api import Contract, Submitted

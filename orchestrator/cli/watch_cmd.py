@@ -27,7 +27,6 @@ Progress = Literal["auto", "bar", "line", "json", "off"]
 
 NEEDS_PERSON, BOOKS_WRONG = 3, 6
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
-_AT_PROVIDER = {"live", "remote_done", "collected", "creating", "create_unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ class Looking:
 
     def look(self, working: bool) -> bool:
         """Read and show; return whether every job is at its end, or waits for a person."""
-        from orchestrator.api.views import job_view  # noqa: PLC0415 - help needs none of it
+        from orchestrator.api.views import at_rest, job_view  # noqa: PLC0415 - help needs none of it
 
         if working and not self._works_alone:
             self._note("no daemon is alive: this watch does the work while it runs")
@@ -207,16 +206,6 @@ class Looking:
             self._said.add(text)
             self._display.leave()
             self._session.console.note(text)
-
-
-def at_rest(view: JobView) -> bool:
-    """Whether the job has ended, or nothing of it moves before a person has decided."""
-    if view.job.state in _ENDED or not view.books.balanced:
-        return True
-    if view.job.state is JobState.REGISTERING or view.waits_for.who != "you":
-        return False
-    # A stopped provider still finishes what it has: that is collected before anybody is called.
-    return not _AT_PROVIDER.intersection(view.batches)
 
 
 def exit_status(views: Sequence[JobView], allowed: Allowed) -> int:

@@ -24,6 +24,7 @@
     │   └── NameTaken
     ├── NotFound             66    no such job, batch, record, file
     ├── WaitTimeout           4    not finished in the time given
+    ├── RecordsFailed         3    the job has ended, and some records have no answer
     ├── AlreadyRunning        8    another daemon holds this SQLite registry
     └── IllegalTransition     1    a bug of ours
 
@@ -289,6 +290,13 @@ class WaitTimeout(OrchestratorError):
 
     default_code = "ORC1301"
     exit_code = 4
+
+
+class RecordsFailed(OrchestratorError):
+    """The job has ended, or waits for a person, and some records have no answer."""
+
+    default_code = "ORC1150"
+    exit_code = 3
 
 
 class AlreadyRunning(OrchestratorError):

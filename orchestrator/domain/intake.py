@@ -11,13 +11,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One row of a source. `position` is its line number, counted from 1.
 
     `raw` is the row's JSON text as it stands in the source, empty where the source is not JSON.
-    `key` identifies it where no column is to: empty where only its position does.
+    `key` identifies it where no column is to: empty where only its position does. `messages` is
+    the JSON array of those that the source brings with it, empty where they are still to be made.
     """
 
     position: int
     data: dict[str, Any]
     raw: bytes = b""
     key: str = ""
+    messages: bytes = b""
 
 
 class BadRow(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from orchestrator.domain.overriding import Overrides
 from orchestrator.domain.pictures import Load, Pictures, no_files
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.prompt_text import RENDER, Text, system_text, user_text
-from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.spec import RENDERED, JobSpec
 
 _encode = msgspec.json.encode
 
@@ -99,7 +99,9 @@ class Renderer:
             Checker(spec.answer)
         self.render: Callable[[Record], Rendered]
         """Render one record. Raises TemplateError naming what it lacks."""
-        if spec.lines:
+        if spec.source_format == RENDERED:
+            self.render = _Told(spec, columns, profile).render
+        elif spec.lines:
             self.render = _ready_line
         elif spec.images or spec.overrides:
             self.render = _Rich(spec, columns, profile, load).render
@@ -200,6 +202,27 @@ def _with_words(spec: JobSpec, columns: Sequence[str] | None, words: str) -> Tex
     if not words or own is None:
         return own if not words else lambda _data: words
     return lambda data: f"{own(data)}\n\n{words}"
+
+
+class _Told:
+    """Bodies with the messages that the source brings with each record."""
+
+    def __init__(
+        self, spec: JobSpec, columns: Sequence[str] | None, profile: Profile | None
+    ) -> None:
+        self._fields, words = asked_for(spec, profile)
+        self._overrides = Overrides(spec, columns, profile)
+        self._words = b"%b%b}," % (_SYSTEM, text_json(words)) if words else b""
+        self._quarters = cost.quarter_tokens(words) + cost.QUARTERS_PER_MESSAGE if words else 0
+
+    def render(self, record: Record) -> Rendered:
+        if not record.messages:
+            raise TemplateError("the source brings no messages for the record", code=RENDER)
+        model, further = self._overrides.of(record)
+        messages = compact_json(record.messages)
+        quarters = self._quarters + cost.message_quarters(msgspec.json.decode(messages))
+        parts = (_opening(model), self._words, messages[1:], _members(self._fields | further))
+        return Rendered(b"".join(parts), model, quarters, cost.output_bound(further))
 
 
 class _Line(msgspec.Struct):

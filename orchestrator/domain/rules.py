@@ -14,7 +14,7 @@ from orchestrator.domain import custom_ids, windows
 from orchestrator.domain.intake import Record, Violation
 from orchestrator.domain.profile import Limits, Profile
 from orchestrator.domain.prompt_text import as_text
-from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.spec import RENDERED, JobSpec
 
 CHAT = "/v1/chat/completions"
 OWN_METADATA_PAIRS = 5
@@ -56,9 +56,12 @@ def job_violations(spec: JobSpec, profile: Profile) -> list[Violation]:
 def _content(spec: JobSpec, _profile: Profile) -> Iterator[tuple[str, str]]:
     given = [name for name in ("prompt", "template") if getattr(spec, name) is not None]
     given += ["lines"] if spec.lines else []
+    given += ["messages"] if spec.source_format == RENDERED else []
     if len(given) != 1:
         found = " and ".join(given) or "none"
         yield CONTENT, f"a job takes one of prompt, template and lines; it has {found}"
+    if spec.source_format == RENDERED and spec.system is not None:
+        yield CONTENT, "the system text is one of the messages: leave out the other one"
     if spec.lines and spec.system is not None:
         yield CONTENT, "ready batch lines hold their own messages: leave out the system text"
     if spec.lines and spec.body:

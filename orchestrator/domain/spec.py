@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
+RENDERED = "rendered"
+"""The format of a source that brings the messages of each record with it."""
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is tried again, and how often.

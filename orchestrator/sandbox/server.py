@@ -66,10 +66,13 @@ def serve(
 
 
 @contextlib.contextmanager
-def running_sandbox(sandbox: Sandbox, *, host: str = "127.0.0.1") -> Iterator[str]:
+def running_sandbox(
+    sandbox: Sandbox, *, host: str = "127.0.0.1", daemon: bool = False
+) -> Iterator[str]:
     """Serve `sandbox` from a thread on a free port, and yield its base URL, which ends in `/v1`.
 
     The caller keeps the sandbox and its clock, so that a test may move the time and inject faults.
+    A `daemon` does not keep the process alive.
     """
     listening = threading.Event()
     urls: list[str] = []
@@ -81,7 +84,9 @@ def running_sandbox(sandbox: Sandbox, *, host: str = "127.0.0.1") -> Iterator[st
     with contextlib.ExitStack() as closing:
         listener = closing.enter_context(_listen(host, 0))
         server = _server(sandbox, closing)
-        thread = threading.Thread(target=_run, args=(server, listener, ready), name="sandbox")
+        thread = threading.Thread(
+            target=_run, args=(server, listener, ready), name="sandbox", daemon=daemon
+        )
         thread.start()
         try:
             listening.wait(30)

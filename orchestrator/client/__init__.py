@@ -1,0 +1,1 @@
+"""The Python face: the same powers as the command line, typed, without a process of its own."""

@@ -1,0 +1,166 @@
+"""From a job as Python declares it to the one that is planned and registered."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.app import App
+from orchestrator.client import messages, rows
+from orchestrator.client.answer_types import AnswerType
+from orchestrator.client.spec import JobSpec
+from orchestrator.domain import spec as domain
+from orchestrator.domain.errors import ConfigError, TemplateError, UsageError
+from orchestrator.domain.job_names import check_name
+from orchestrator.domain.units import parse_duration
+from orchestrator.settings import Configuration, job_spec, policy
+from orchestrator.sources.port import Opening
+from orchestrator.sources.registry import open_source
+
+_KEY = "id"
+"""The column that identifies a record where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A job ready to be planned: what is registered, and what only this process knows of it."""
+
+    spec: domain.JobSpec
+    answer: AnswerType | None = None
+    template_file: Path | None = None
+
+
+def declare(app: App, wanted: JobSpec | str, folder: Path) -> Declared:
+    """Return the job that `wanted` declares; text is the name of one of the configuration.
+
+    Records in memory are kept in a file below `folder`, which has to stay until the job is
+    registered. Raises SourceError, TemplateError, ConfigError, UsageError.
+    """
+    if isinstance(wanted, str):
+        declaration = app.configuration.job(wanted)
+        return Declared(job_spec(app.configuration, wanted), None, declaration.template)
+    answer = AnswerType(wanted.answer) if wanted.answer is not None else None
+    spec = check_name(_plain(app.configuration, wanted, answer))
+    spec = _with_source(spec, wanted, app.opening(), folder)
+    file = wanted.template.absolute() if isinstance(wanted.template, Path) else None
+    return Declared(spec, answer, file)
+
+
+def _plain(
+    configuration: Configuration, wanted: JobSpec, answer: AnswerType | None
+) -> domain.JobSpec:
+    """Return everything but the source."""
+    defaults = configuration.settings.defaults
+    return domain.JobSpec(
+        name=wanted.name,
+        source="",
+        source_format=wanted.source_format,
+        source_options=dict(wanted.source_options),
+        key=_key(wanted),
+        lines=wanted.lines,
+        prompt=wanted.prompt,
+        system=wanted.system,
+        template=_template(wanted.template),
+        images=tuple(wanted.images),
+        overrides=dict(wanted.overrides),
+        provider=_provider(configuration, wanted),
+        model=wanted.model or defaults.model,
+        body=_json(wanted.body),
+        endpoint=wanted.endpoint,
+        window=wanted.window or defaults.window,
+        where=wanted.where,
+        limit=wanted.limit,
+        on_duplicate=wanted.on_duplicate,
+        split_models=wanted.split_models,
+        metadata=dict(wanted.metadata),
+        answer=answer.answer(repair=wanted.repair, native=wanted.native) if answer else None,
+        series=wanted.series or wanted.name,
+        changed_only=wanted.changed_only,
+        dedup=wanted.dedup,
+        cache=bool(wanted.cache),
+        cache_max_age=_age(wanted.cache),
+        budget=wanted.budget,
+        canary=_canary(wanted),
+        policy=policy(configuration),
+    )
+
+
+def _with_source(
+    spec: domain.JobSpec, wanted: JobSpec, opening: Opening, folder: Path
+) -> domain.JobSpec:
+    """Return `spec` with a source that can be read twice, and with its key."""
+    source = wanted.source
+    if isinstance(source, str | Path):
+        location = str(source)
+    else:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        location = str(rows.keep(source, Path(tempfile.mkdtemp(dir=folder)), spec.name))
+    spec = msgspec.structs.replace(spec, source=location)
+    opened = open_source(location, spec.source_format, options=spec.source_options, opening=opening)
+    if spec.key is None and not spec.lines and _KEY in opened.shape().names:
+        spec = msgspec.structs.replace(spec, key=_KEY)
+    if wanted.messages is None:
+        return spec
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"{spec.name}.{domain.RENDERED}"
+    messages.render(opened, wanted.messages, path)
+    return msgspec.structs.replace(
+        spec, source=str(path), source_format=domain.RENDERED, source_options={}
+    )
+
+
+def _key(wanted: JobSpec) -> str | None:
+    if wanted.key is None or isinstance(wanted.key, str):
+        return wanted.key
+    return ",".join(wanted.key)
+
+
+def _provider(configuration: Configuration, wanted: JobSpec) -> str:
+    name = wanted.provider or configuration.default_provider()
+    if name is None:
+        raise ConfigError(
+            f"nothing says where job {wanted.name} goes",
+            code="ORC1110",
+            why="it names no provider, and there is not exactly one to choose",
+            next='JobSpec(provider="kimi"), or set defaults.provider',
+        )
+    return configuration.provider(name).name
+
+
+def _template(template: str | Path | None) -> str | None:
+    if not isinstance(template, Path):
+        return template
+    try:
+        return template.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise TemplateError(
+            "the template can't be read", code="ORC2103", where=str(template), why=why
+        ) from None
+
+
+def _json(body: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(body)))
+    return plain
+
+
+def _age(cache: bool | str) -> int | None:
+    if isinstance(cache, bool):
+        return None
+    try:
+        return int(parse_duration(cache).total_seconds())
+    except ValueError as error:
+        raise UsageError(
+            "cache is no age", why=str(error), next='cache=True or cache="7d"'
+        ) from None
+
+
+def _canary(wanted: JobSpec) -> domain.Canary | None:
+    if wanted.canary is None:
+        return None
+    return domain.Canary(records=wanted.canary, require=tuple(wanted.require))
