@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,15 +20,18 @@ from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.registration import Progress, Submitted, no_progress, register, scanned
+from orchestrator.settings.templates import changed_since
 from orchestrator.sources.port import NOTHING_OPEN, Opening
 
 PLAN_FILE = "orchestrator.plan-file/1"
+NO_FILES: Mapping[str, str] = {}
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True):
     """A plan kept in a file: what was shown is what `submit --plan` registers, or it refuses.
 
-    `template_file` is the absolute path of the file that `spec.template` was read from.
+    `files`: what template and schema were read from, absolute paths each with the SHA-256 of what
+    stood there. `template_file` is what plans of the first release name instead.
     """
 
     schema: str = PLAN_FILE
@@ -35,6 +39,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     source_digest: str
     requests: int
     bytes: int
+    files: dict[str, str] = {}
     template_file: str | None = None
 
 
@@ -50,7 +55,7 @@ class Plan:
     online_cost: Money | None
     tokens_in: int
     tokens_out: int | None
-    template_file: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:
@@ -60,7 +65,7 @@ class Plan:
             source_digest=self.scan.source_digest,
             requests=self.scan.requests,
             bytes=self.scan.bytes,
-            template_file=self.template_file,
+            files=dict(self.files),
         )
 
 
@@ -71,13 +76,13 @@ def plan(
     workdir: Path,
     show: int = 0,
     requests_per_batch: int = MAX_REQUESTS,
-    template_file: Path | None = None,
+    files: Mapping[str, str] = NO_FILES,
     contract: Contract | None = None,
     opening: Opening = NOTHING_OPEN,
 ) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
-    `template_file` is where the spec's template was read from; the plan's contract names it.
+    `files` are those that template and schema were read from; the plan's contract names them.
     Raises SourceError that lists every violation, NotFound, TemplateError, and PlanChanged when
     source or template are not what `contract` was made from. `opening` is what the source may
     reach.
@@ -87,7 +92,7 @@ def plan(
         _refuse_other_source(contract, scan)
         samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
         made = _priced(spec, profile, scan, samples)
-    return replace(made, template_file=str(template_file)) if template_file else made
+    return replace(made, files=files)
 
 
 def read_contract(path: Path) -> Contract:
@@ -175,13 +180,22 @@ def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request,
 
 
 def _refuse_other_source(contract: Contract | None, scan: Scan) -> None:
-    if contract is not None and contract.source_digest != scan.source_digest:
+    if contract is None:
+        return
+    if contract.source_digest != scan.source_digest:
         raise _plan_changed(contract.spec.source, "the file has changed since")
+    if contract.spec.images and contract.bytes != scan.bytes:
+        raise _plan_changed(contract.spec.source, "pictures that it names have changed since")
 
 
 def _refuse_other_template(contract: Contract | None) -> None:
-    """Refuse if the template's file no longer holds the text that was planned."""
-    if contract is None or contract.template_file is None:
+    """Refuse if a file of template or schema no longer holds what was planned."""
+    if contract is None:
+        return
+    changed = changed_since(contract.files)
+    if changed:
+        raise _plan_changed(changed, "it has changed since, or can't be read any more")
+    if contract.template_file is None:
         return
     planned = contract.spec.template or ""
     # Room for a byte order mark, and for one byte that shows that the file is longer now.

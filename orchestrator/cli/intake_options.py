@@ -20,7 +20,6 @@ from orchestrator.domain.errors import (
     ConfigError,
     NotFound,
     SourceError,
-    TemplateError,
     UsageError,
 )
 from orchestrator.domain.intake import Record
@@ -32,16 +31,22 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 ANOTHER_JOB = "job:"
+FLAGS = {"settings": "--set", "overrides": "--override", "images": "--image"}
+"""The options whose values have a name of their own in the code."""
+
 NO_KEY = "ORC2302"
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A job as the command line declares it, and what a person should know about how."""
+    """A job as the command line declares it, and what a person should know about how.
+
+    `files` are those that its template and schema were read from, each with its SHA-256.
+    """
 
     spec: JobSpec
     notes: Sequence[str] = field(default_factory=tuple)
-    template_file: Path | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +54,9 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--key", metavar="COLUMN", help="column that identifies a record; else id"),
         click.option("--prompt", metavar="TEXT", help="the prompt, with {column} placeholders"),
-        click.option("--template", metavar="FILE", help="the prompt as a file in Jinja syntax"),
+        click.option(
+            "--template", metavar="FILE", help="the prompt as a file: Jinja syntax, or .toml"
+        ),
         click.option("--system", metavar="TEXT", help="system message"),
         click.option("--lines", is_flag=True, help="the source holds ready batch lines"),
         click.option("--provider", metavar="NAME", help="where it goes"),
@@ -61,6 +68,25 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="body.X=VALUE",
             multiple=True,
             help="a further field of each request body; may be given often",
+        ),
+        click.option(
+            "--override",
+            "overrides",
+            metavar="body.X=COLUMN",
+            multiple=True,
+            help="a field of the body, or model, taken from a column; may be given often",
+        ),
+        click.option(
+            "--image",
+            "images",
+            metavar="COLUMN",
+            multiple=True,
+            help="column with the path of a picture for the message; may be given often",
+        ),
+        click.option(
+            "--answer",
+            metavar="FILE",
+            help="file with a JSON Schema that answers must fit",
         ),
         click.option("--source-format", metavar="FORMAT", help="jsonl, csv; else by the ending"),
         click.option(
@@ -94,11 +120,12 @@ def declared_job(
     """
     with ExitStack() as stack:
         notes: list[str] = []
+        files: Mapping[str, str] = {}
         if source == STANDARD_INPUT:
             path, name = stack.enter_context(_kept_input(session))
             base = _from_file(session, path, options, name)
         elif source in session.configuration.settings.jobs:
-            base = _from_spec(session, source)
+            base, files = _from_spec(session, source)
         elif source.startswith(ANOTHER_JOB):
             name = f"from-{source.removeprefix(ANOTHER_JOB)}"
             base = _from_source(session, source, options, job_name(name))
@@ -106,14 +133,15 @@ def declared_job(
             path = session.world.cwd / source
             _refuse_if_nothing(session, source, path)
             base = _from_file(session, path, options, job_name(path.stem))
+        base, given = _with_files(session, base, options)
+        files = {**_still_read(session, source, files, options), **given}
         spec = _laid_over(session, base, options)
         if source in session.configuration.settings.jobs:
             if (session.world.cwd / source).is_file():
                 notes.append(f"{source} is the job spec; the file of that name is ./{source}")
         else:
             spec = _recognised(spec, notes, opening)
-        file = _template_file(session, source, options) if spec.template is not None else None
-        yield Declared(check_name(spec), tuple(notes), file)
+        yield Declared(check_name(spec), tuple(notes), files)
 
 
 def _refuse_if_nothing(session: Session, source: str, path: Path) -> None:
@@ -130,10 +158,39 @@ def _refuse_if_nothing(session: Session, source: str, path: Path) -> None:
     session.configuration.job(source)
 
 
-def _from_spec(session: Session, name: str) -> JobSpec:
-    from orchestrator.settings import job_spec  # noqa: PLC0415 - help needs none of it
+def _from_spec(session: Session, name: str) -> tuple[JobSpec, Mapping[str, str]]:
+    from orchestrator.settings import job_and_files  # noqa: PLC0415 - help needs none of it
 
-    return job_spec(session.configuration, name)
+    return job_and_files(session.configuration, name)
+
+
+def _still_read(
+    session: Session, source: str, files: Mapping[str, str], options: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """Return the files of a job spec whose content counts: a flag may replace its template."""
+    if not files or not any(options[name] for name in ("prompt", "template", "lines")):
+        return files
+    replaced = session.configuration.job(source).template
+    return {path: sha256 for path, sha256 in files.items() if Path(path) != replaced}
+
+
+def _with_files(
+    session: Session, base: JobSpec, options: Mapping[str, Any]
+) -> tuple[JobSpec, Mapping[str, str]]:
+    """Return `base` with what the files of --template and --answer say, and those files."""
+    from orchestrator.settings import templates  # noqa: PLC0415 - help needs none of it
+
+    files: dict[str, str] = {}
+    if options["template"]:
+        path = session.world.cwd / options["template"]
+        read = templates.read_template(path, help_line="check the path given with --template")
+        base = templates.laid_over(base, read.changes)
+        files |= read.files
+    if options["answer"]:
+        read = templates.read_answer(session.world.cwd / options["answer"])
+        base = templates.laid_over(base, read.changes)
+        files |= read.files
+    return base, files
 
 
 def _from_file(session: Session, path: Path, options: Mapping[str, Any], name: str) -> JobSpec:
@@ -187,13 +244,15 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
     }
     if options["provider"]:
         changes["provider"] = session.configuration.provider(options["provider"]).name
-    if options["template"]:
-        changes["template"] = _template(session.world.cwd / options["template"])
     given = [name for name in ("prompt", "template", "lines") if options[name]]
     if given:
         # What a flag says replaces the spec's own way of making requests.
         others = {"prompt": None, "template": None, "lines": False}
         changes = {**{n: v for n, v in others.items() if n not in given}, **changes}
+    if options["images"]:
+        changes["images"] = tuple(options["images"])
+    if options["overrides"]:
+        changes["overrides"] = {**base.overrides, **_overrides(options["overrides"])}
     if options["lines"]:
         changes["lines"] = True
     if options["split_models"]:
@@ -203,48 +262,6 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
     if options["metadata"]:
         changes["metadata"] = {**base.metadata, **_pairs(options["metadata"])}
     return msgspec.structs.replace(base, **changes)
-
-
-def _template_file(session: Session, source: str, options: Mapping[str, Any]) -> Path | None:
-    """Return the file that the job's template was read from."""
-    if options["template"]:
-        given: str = options["template"]
-        return (session.world.cwd / given).absolute()
-    declared = session.configuration.job(source).template
-    return declared.absolute() if declared is not None else None
-
-
-def _template(path: Path) -> str:
-    from orchestrator.settings.job_specs import MAX_TEMPLATE_BYTES  # noqa: PLC0415 - as above
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TEMPLATE_BYTES + 1)
-        text = content.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise NotFound(
-            f"there is no template file {path}",
-            code="ORC2104",
-            safe="nothing was registered, nothing was sent",
-            next="check the path given with --template",
-        ) from None
-    except OSError as exc:
-        raise _bad_template(path, exc.strerror or type(exc).__name__) from None
-    except UnicodeDecodeError:
-        raise _bad_template(path, "it is not UTF-8 text") from None
-    if len(content) > MAX_TEMPLATE_BYTES:
-        raise _bad_template(path, f"it is longer than {MAX_TEMPLATE_BYTES:,} bytes")
-    return text
-
-
-def _bad_template(path: Path, why: str) -> TemplateError:
-    return TemplateError(
-        "the template can't be read",
-        code="ORC2103",
-        where=str(path),
-        why=why,
-        next="check the path given with --template",
-    )
 
 
 def _body(base: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -269,6 +286,19 @@ def _body(base: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
             inner = below
         inner[last] = _value(text)
     return body
+
+
+def _overrides(given: Sequence[str]) -> dict[str, str]:
+    overrides = {}
+    for each in given:
+        field_name, equals, column = each.partition("=")
+        if not equals or not column or not (field_name == "model" or field_name[:5] == "body."):
+            raise UsageError(
+                f"--override {each[:80]} is not of the form body.NAME=COLUMN",
+                next="--override body.max_tokens=COLUMN, or --override model=COLUMN",
+            )
+        overrides[field_name.removeprefix("body.")] = column
+    return overrides
 
 
 def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.cli import human
 from orchestrator.cli.command import command
-from orchestrator.cli.intake_options import STANDARD_INPUT, declared_job, intake_options
+from orchestrator.cli.intake_options import FLAGS, STANDARD_INPUT, declared_job, intake_options
 from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.domain import cost
@@ -76,7 +76,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
                 profile,
                 workdir=Path(folder),
                 show=show,
-                template_file=declared.template_file,
+                files=declared.files,
                 opening=app.opening(),
             )
         if output:
@@ -122,7 +122,7 @@ def _typed(session: Session, source: str, options: dict[str, Any], output: str |
     words += ["--env", session.env] if session.env else []
     words += ["submit", source]
     for name, value in options.items():
-        flag = "--set" if name == "settings" else f"--{name.replace('_', '-')}"
+        flag = FLAGS.get(name) or f"--{name.replace('_', '-')}"
         if value is True:
             words.append(flag)
         elif isinstance(value, tuple):

@@ -14,6 +14,7 @@ import msgspec
 from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import (
+    FLAGS,
     STANDARD_INPUT,
     Declared,
     declared_job,
@@ -136,11 +137,11 @@ def _as_planned(contract: Contract, options: dict[str, Any]) -> Declared:
     """Return the contract's job; only its name may be another."""
     given = [name for name, value in options.items() if name != "name" and value]
     if given:
-        flag = "set" if given[0] == "settings" else given[0].replace("_", "-")
+        flag = FLAGS.get(given[0], f"--{given[0].replace('_', '-')}")
         raise UsageError(
-            f"--{flag} would change what was planned",
+            f"{flag} would change what was planned",
             why="a plan file holds every setting of its job; only --name may be given beside it",
-            next=f"orchestrator plan ... --{flag} ... -o FILE",
+            next=f"orchestrator plan ... {flag} ... -o FILE",
         )
     name = options["name"] or contract.spec.name
     return Declared(check_name(msgspec.structs.replace(contract.spec, name=name)))

@@ -6,7 +6,7 @@ configuration.api_key("kimi", profile).reveal()
 """
 
 from orchestrator.settings.configuration import Configuration, Value
-from orchestrator.settings.job_specs import job_spec, policy
+from orchestrator.settings.job_specs import job_and_files, job_spec, policy
 from orchestrator.settings.layers import Origin
 from orchestrator.settings.load import load
 from orchestrator.settings.references import Secret, SecretReference
@@ -29,6 +29,7 @@ __all__ = [
     "SecretReference",
     "Settings",
     "Value",
+    "job_and_files",
     "job_spec",
     "load",
     "policy",

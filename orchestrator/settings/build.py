@@ -39,4 +39,6 @@ def _defaults(tree: Tree) -> schema.DefaultSettings:
 def _job(name: str, tree: Tree) -> schema.JobDeclaration:
     source = schema.SourceSettings(**tree["source"])
     retry = schema.JobRetry(**tree.get("retry", {}))
-    return schema.JobDeclaration(**{**tree, "spec": name, "source": source, "retry": retry})
+    answer = schema.AnswerSettings(**tree.get("answer", {}))
+    built = {"spec": name, "source": source, "retry": retry, "answer": answer}
+    return schema.JobDeclaration(**{**tree, **built})

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from orchestrator.domain.errors import ConfigError, NotFound, TemplateError
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.spec import JobSpec, Policy
 from orchestrator.settings.configuration import Configuration
 from orchestrator.settings.schema import JobDeclaration, JobRetry
-
-MAX_TEMPLATE_BYTES = 1_000_000
+from orchestrator.settings.templates import Files, Read, laid_over, read_answer, read_template
 
 
 def job_spec(configuration: Configuration, name: str) -> JobSpec:
     """Return the job spec `[jobs.NAME]` with the defaults filled in and its template read.
 
-    The template is at most 1 MB. Raises NotFound (ORC1202, for its template ORC2104),
-    TemplateError (ORC2103) and ConfigError (ORC1110) when nothing says which provider.
+    Raises what `job_and_files` does.
+    """
+    return job_and_files(configuration, name)[0]
+
+
+def job_and_files(configuration: Configuration, name: str) -> tuple[JobSpec, Files]:
+    """Return the job spec `[jobs.NAME]`, and the files that its template and schema were read from.
+
+    What the job spec says itself stands before what its template says. Raises NotFound (ORC1202,
+    for its template ORC2104), TemplateError (ORC2103 to 2106) and ConfigError (ORC1110) when
+    nothing says which provider.
     """
     declared = configuration.job(name)
-    defaults = configuration.settings.defaults
-    body = dict(declared.request)
+    template, answer = _template(declared), _answer(declared)
+    base = laid_over(_base(configuration, declared), template.changes)
+    body = {**base.body, **declared.request}
     asked = body.pop("model", None)
-    model = declared.model or asked or defaults.model
+    model = declared.model or asked or base.model or configuration.settings.defaults.model
+    own: dict[str, Any] = {**answer.changes, "body": body, "model": model}
+    own["overrides"] = {**base.overrides, **declared.overrides}
+    said = {"system": declared.system, "images": declared.images or None}
+    own |= {name: value for name, value in said.items() if value is not None}
+    return msgspec.structs.replace(base, **own), {**template.files, **answer.files}
+
+
+def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
+    """Return all that no template says."""
     return JobSpec(
         name=declared.name or declared.spec,
         source=str(declared.source.file),
@@ -28,18 +50,33 @@ def job_spec(configuration: Configuration, name: str) -> JobSpec:
         key=declared.key or declared.source.key,
         lines=declared.lines,
         prompt=declared.prompt,
-        system=declared.system,
-        template=_template(declared),
         provider=_provider(configuration, declared),
-        model=model,
-        body=body,
         endpoint=declared.endpoint,
-        window=declared.window or defaults.window,
+        window=declared.window or configuration.settings.defaults.window,
         on_duplicate=declared.on_duplicate,
         split_models=declared.split_models,
         limit=declared.limit,
         metadata=dict(declared.metadata),
         policy=policy(configuration, declared.retry, declared.delete_remote_files),
+    )
+
+
+def _template(declared: JobDeclaration) -> Read:
+    if declared.template is None:
+        return Read({})
+    explain = f"orchestrator config explain jobs.{declared.spec}.template"
+    return read_template(declared.template, owner=declared.spec, help_line=explain)
+
+
+def _answer(declared: JobDeclaration) -> Read:
+    table = declared.answer
+    if table.schema is None:
+        return Read({})
+    return read_answer(
+        table.schema,
+        name=table.name or "answer",
+        native=table.native,
+        repair=table.repair is not False,
     )
 
 
@@ -77,37 +114,3 @@ def _provider(configuration: Configuration, declared: JobDeclaration) -> str:
             next=f"set jobs.{declared.spec}.provider or defaults.provider",
         )
     return configuration.provider(name).name
-
-
-def _template(declared: JobDeclaration) -> str | None:
-    if declared.template is None:
-        return None
-    try:
-        with declared.template.open("rb") as file:
-            content = file.read(MAX_TEMPLATE_BYTES + 1)
-        text = content.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise NotFound(
-            f"there is no template file {declared.template}",
-            code="ORC2104",
-            where=f"jobs.{declared.spec}.template",
-            safe="nothing was registered, nothing was sent",
-            next=f"orchestrator config explain jobs.{declared.spec}.template",
-        ) from None
-    except OSError as exc:
-        raise _unreadable(declared, exc.strerror or type(exc).__name__) from None
-    except UnicodeDecodeError:
-        raise _unreadable(declared, "it is not UTF-8 text") from None
-    if len(content) > MAX_TEMPLATE_BYTES:
-        raise _unreadable(declared, f"it is longer than {MAX_TEMPLATE_BYTES:,} bytes")
-    return text
-
-
-def _unreadable(declared: JobDeclaration, why: str) -> TemplateError:
-    return TemplateError(
-        f"the template of job spec {declared.spec} can't be read",
-        code="ORC2103",
-        where=str(declared.template),
-        why=why,
-        next=f"orchestrator config explain jobs.{declared.spec}.template",
-    )

@@ -26,6 +26,12 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "bool": {"type": "boolean"},
     "count": {"type": "integer", "minimum": 1},
     "choice": {"type": "string"},
+    "columns": {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}},
+        ]
+    },
     "size": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]+$"},
     "duration": {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|min|m|h|d|w)\s*)+$"},
     "money": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Z]{3}$"},

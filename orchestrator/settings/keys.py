@@ -25,6 +25,7 @@ Kind = Literal[
     "bool",
     "count",
     "choice",
+    "columns",
     "duration",
     "money",
     "path",
@@ -39,6 +40,7 @@ Kind = Literal[
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MARKED: Mapping[str, Kind] = {
+    "columns": "columns",
     "count": "count",
     "profile": "profile",
     "window": "window",

@@ -165,6 +165,17 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     key: Annotated[str | None, "column that identifies a record"] = None
 
 
+class AnswerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every answer must be: JSON that fits a schema."""
+
+    schema: Annotated[Path | None, "file with a JSON Schema that answers must fit"] = None
+    name: Annotated[str | None, "what the provider is told it is called; answer"] = None
+    native: Annotated[bool | None, "send it as response_format; as the provider's profile says"] = (
+        None
+    )
+    repair: Annotated[bool | None, "ask again for answers that do not fit; true"] = None
+
+
 class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     """A job spec: `[jobs.NAME]`. Exactly one of prompt, template, lines."""
 
@@ -174,8 +185,13 @@ class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     key: Annotated[str | None, "column that identifies a record"] = None
     lines: Annotated[bool, "the source holds ready batch lines"] = False
     prompt: Annotated[str | None, "text with {column} placeholders"] = None
-    template: Annotated[Path | None, "template file in Jinja syntax"] = None
+    template: Annotated[Path | None, "template file: Jinja syntax, or .toml"] = None
     system: Annotated[str | None, "system message"] = None
+    images: Annotated[tuple[str, ...], "columns", "columns of pictures: one name or a list"] = ()
+    overrides: Annotated[
+        Mapping[str, str], "fields of the body, each with the column it comes from"
+    ] = {}
+    answer: AnswerSettings = AnswerSettings()
     request: Annotated[Mapping[str, Any], "further fields of each request body"] = {}
     provider: Annotated[str | None, "where it goes"] = None
     model: Annotated[str | None, "the model it asks"] = None

@@ -91,6 +91,13 @@ def _count(_key: Key, raw: object, _place: Place) -> object:
     return raw
 
 
+def _columns(_key: Key, raw: object, _place: Place) -> object:
+    names = [raw] if isinstance(raw, str) else raw
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise UnfitValue(f"it takes the name of a column or a list of them, not {_called(raw)}")
+    return tuple(names)
+
+
 def _choice(key: Key, raw: object, _place: Place) -> object:
     if raw in key.choices:
         return raw
@@ -229,6 +236,7 @@ _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "bool": _bool,
     "count": _count,
     "choice": _choice,
+    "columns": _columns,
     "duration": _duration,
     "money": _money,
     "path": _path,
