@@ -29,10 +29,12 @@ from orchestrator.domain.transitions import (
     Resumed,
     Superseded,
 )
+from orchestrator.engine import sharing
 from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.engine.steps.withdraw import take_back
 from orchestrator.registry import accounts, batches, deliveries, events, jobs, repairs, requests
 from orchestrator.registry.session import Registry
+from orchestrator.registry.sharing import these
 from orchestrator.registry.where import record_tests
 
 _UNSENT = frozenset({BatchState.PLANNED, BatchState.BUILT, BatchState.UPLOADED})
@@ -224,6 +226,7 @@ def retry(
         jobs.count(db, job.id, waiting=moved, **delta)
         if provider is not None and provider != job.provider:
             _send_elsewhere(ctx, db, job, provider, now)
+        sharing.join(db, jobs.get(db, job.id), read_spec(job.spec), these(db, ids), now=now)
         return Steered(jobs=[name], records=moved)
 
     return _run(ctx, work, dry_run=dry_run)

@@ -82,6 +82,8 @@ class JobView:
                 "again": self.open.again,
             },
             "books_balanced": books.balanced,
+            "shared": job.shared,
+            "cached": job.cached,
             "batches": self.batches,
             "odd_lines": self.odd,
             "waits_for": waits_dict(self.waits_for),

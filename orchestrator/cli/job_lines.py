@@ -22,6 +22,9 @@ def job_lines(view: JobView, console: Console) -> Iterator[str]:
     yield headline(view, console)
     yield f" {bar(view, console)}"
     yield f" {books_line(view)}"
+    unsent = unsent_line(view)
+    if unsent:
+        yield f" {unsent}"
     parts = open_line(view, unicode=console.unicode)
     if parts:
         yield f" {parts}"
@@ -97,6 +100,16 @@ def books_line(view: JobView) -> str:
         cancelled=books.cancelled,
         open=books.open,
     ).line()
+
+
+def unsent_line(view: JobView) -> str:
+    """Return how many records were answered without being sent; empty for none."""
+    parts = []
+    if view.job.shared:
+        parts.append(f"{view.job.shared:,} by an equal request")
+    if view.job.cached:
+        parts.append(f"{view.job.cached:,} from earlier jobs")
+    return f"answered without being sent: {', '.join(parts)}" if parts else ""
 
 
 def open_line(view: JobView, *, unicode: bool = True) -> str:

@@ -36,6 +36,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     `record` is the source row as JSON text, `body` the request body as JSON text with ASCII
     escapes. `size` is the length in bytes of the batch line made from it, line break included.
     `est_in` estimates the tokens of the prompt, `est_out` is the body's bound on the answer's.
+    `body_hash`: of a job that shares equal requests, else None.
     """
 
     seq: int
@@ -48,6 +49,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     size: int
     est_in: int = 0
     est_out: int | None = None
+    body_hash: str | None = None
 
 
 class Violation(msgspec.Struct, frozen=True, order=True):

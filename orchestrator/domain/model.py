@@ -170,6 +170,7 @@ class Job:
     growing: bool = False
     shared: int = 0
     cached: int = 0
+    settled: int = 0
     canary: str | None = None
     budget: str | None = None
     hold_code: str | None = None

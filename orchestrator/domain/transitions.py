@@ -437,14 +437,15 @@ JOB_FINAL = frozenset({J.FINISHED, J.CANCELLED})
 """States in which a job has no open record. A finished one may be reopened by its owner."""
 
 REQUEST_TRANSITIONS: Mapping[RequestState, frozenset[RequestState]] = {
-    R.PENDING: frozenset({R.ASSIGNED, R.CANCELLED, R.SUCCEEDED}),
+    R.PENDING: frozenset({R.ASSIGNED, R.SUCCEEDED, R.FAILED, R.EXPIRED, R.CANCELLED}),
     R.ASSIGNED: frozenset({R.PENDING, R.SUCCEEDED, R.FAILED, R.EXPIRED, R.CANCELLED}),
     R.SUCCEEDED: frozenset(),
     R.FAILED: frozenset({R.PENDING}),
     R.EXPIRED: frozenset({R.PENDING}),
     R.CANCELLED: frozenset(),
 }
-"""Failed and expired requests go back to pending only by the user's `retry`."""
+"""Failed and expired requests go back to pending only by the user's `retry`. One that waits for an
+equal one gets its word from there; others get theirs in a batch, or are cancelled."""
 
 
 def advance(state: BatchState, event: Event) -> BatchState:

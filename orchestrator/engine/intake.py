@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.domain import rules
+from orchestrator.domain.body_hash import BodyHash
 from orchestrator.domain.custom_ids import custom_id
 from orchestrator.domain.errors import SourceError, TemplateError
 from orchestrator.domain.intake import BadRow, Record, Request, Violation
@@ -183,6 +184,7 @@ class _Maker:
         self._id_limit = profile.limits.custom_id_max
         self._frame = len(batch_line("", spec.endpoint, b"")) - len(text_json(""))
         self._source = source
+        self._hash = BodyHash(spec).of if spec.dedup or spec.cache else None
 
     def custom_id(self, key: str) -> str:
         return custom_id(key, self._id_limit)
@@ -216,6 +218,7 @@ class _Maker:
             size=self.size(key, rendered.body),
             est_in=min(-(-rendered.quarter_tokens // 4), MOST_TOKENS),
             est_out=None if rendered.max_out is None else min(rendered.max_out, MOST_TOKENS),
+            body_hash=self._hash(rendered.body) if self._hash else None,
         )
 
 

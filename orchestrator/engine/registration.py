@@ -19,12 +19,13 @@ from orchestrator.domain.profile import Profile
 from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
-from orchestrator.engine import intake
+from orchestrator.engine import intake, sharing
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import opening as opened_by
 from orchestrator.engine.sinking import check_sinks
 from orchestrator.registry import jobs, requests, stages
+from orchestrator.registry.sharing import seqs
 from orchestrator.sources.port import Opening, Source
 from orchestrator.sources.registry import open_source
 
@@ -167,13 +168,16 @@ def _register(
     """Insert the requests chunk by chunk; the count in the job's row is the cursor."""
     done = job.books.records
     while chunk := list(islice(rendered, CHUNK)):
-        ctx.registry.write(_chunk_writer(job.id, done, chunk))
+        ctx.registry.write(_chunk_writer(ctx, job, done, chunk))
         done += len(chunk)
         on_progress(done, total)
 
 
-def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Connection], None]:
-    whole = done + len(chunk)
+def _chunk_writer(
+    ctx: Context, job: Job, done: int, chunk: list[Request]
+) -> Callable[[Connection], None]:
+    job_id, whole = job.id, done + len(chunk)
+    spec = ctx.spec_of(job)
     tried = False
 
     def work(db: Connection) -> None:
@@ -184,6 +188,7 @@ def _chunk_writer(job_id: int, done: int, chunk: list[Request]) -> Callable[[Con
         tried = True
         jobs.grow(db, job_id, at=done, count=len(chunk))
         requests.register(db, job_id, chunk)
+        sharing.join(db, job, spec, seqs(job_id, done, len(chunk)), now=ctx.now())
 
     return work
 

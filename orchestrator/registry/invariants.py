@@ -32,12 +32,14 @@ from orchestrator.registry import batches as batch_rows
 from orchestrator.registry.bulk import among
 from orchestrator.registry.events import Entry
 from orchestrator.registry.jobs import AT_WORK
+from orchestrator.registry.sharing import CACHE, TWIN
 from orchestrator.registry.tables import (
     accounts,
     batches,
     events,
     failures,
     jobs,
+    payloads,
     quarantine,
     requests,
     responses,
@@ -199,6 +201,32 @@ def _extra_and_used(job: int | None) -> Select[Any]:
     return _of(query.where(strays.c.verdict == StrayVerdict.EXTRA), job)
 
 
+def _leaderless(job: int | None) -> Select[Any]:
+    """Select twins that wait for a request that will never have a word for them."""
+    leader = requests.alias("leader")
+    goes_ahead = or_(leader.c.twin_of.is_(None), leader.c.stamp.is_not(None))
+    known = select(leader.c.id).where(
+        leader.c.id == requests.c.twin_of, leader.c.job_id == requests.c.job_id, goes_ahead
+    )
+    waiting = requests.c.state == RequestState.PENDING, requests.c.twin_of.is_not(None)
+    return _of_requests(job, *waiting, ~known.exists())
+
+
+def _other_words(job: int | None) -> Select[Any]:
+    """Select records that hold the answer of a request that has asked for something else."""
+    leader, own, theirs = requests.alias("leader"), payloads, payloads.alias("theirs")
+    same = select(leader.c.id).join(theirs, theirs.c.request_id == leader.c.id)
+    same = same.where(leader.c.id == requests.c.twin_of, theirs.c.body == own.c.body)
+    query = (
+        _subjects(text=_KEY)
+        .select_from(requests)
+        .join(jobs, _owner(requests))
+        .join(own, own.c.request_id == requests.c.id)
+        .where(requests.c.twin_of.is_not(None), ~same.exists())
+    )
+    return _of(query, job)
+
+
 def _no_such_file(table: Table) -> ColumnElement[bool]:
     """Whether a row names a file of its batch that was never collected."""
     return or_(
@@ -214,13 +242,19 @@ def _of_answers(job: int | None, table: Table, wrong: ColumnElement[bool]) -> Se
         .join(requests, requests.c.id == table.c.request_id)
         .join(batches, batches.c.id == table.c.batch_id)
         .join(jobs, _owner(requests))
-        .where(or_(wrong, _no_such_file(table), batches.c.job_id != requests.c.job_id))
+        .where(or_(wrong, _no_such_file(table), _of_another_job(table)))
     )
     return _of(query, job)
 
 
+def _of_another_job(table: Table) -> ColumnElement[bool]:
+    """Whether a row names a batch of another job, which only an answer used again may."""
+    own = table.c.source.not_in((TWIN, CACHE)) & requests.c.twin_of.is_(None)
+    return own & (batches.c.job_id != requests.c.job_id)
+
+
 def _responses(job: int | None) -> Select[Any]:
-    named = responses.c.source.in_(("output", "error"))
+    named = responses.c.source.in_(("output", "error", TWIN, CACHE))
     return _of_answers(job, responses, or_(~named, responses.c.line < 1))
 
 
@@ -257,6 +291,8 @@ LAWS: tuple[Law, ...] = (
     Law("I3", "no extra remote batch is followed by a row", _extra_and_used),
     Law("I5", "each response names a batch of its job, a collected file and a line", _responses),
     Law("I5", "each failure names a batch of its job, a collected file and a line", _failures),
+    Law("I2", "a record that waits for an equal one waits for one that is asked", _leaderless),
+    Law("I5", "a record has the answer of an equal one only if their requests are", _other_words),
     Law("I6", "a record has a response exactly when it succeeded", _answered),
     Law("I6", "each failed or expired record has its final failure", _unexplained),
 )

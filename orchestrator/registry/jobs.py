@@ -25,7 +25,7 @@ from orchestrator.domain.transitions import JOB_FINAL, JobEvent, advance_job
 from orchestrator.registry import deliveries, events, stages
 from orchestrator.registry.bulk import insert_once
 from orchestrator.registry.tables import events as events_table
-from orchestrator.registry.tables import jobs, payloads, requests
+from orchestrator.registry.tables import jobs, payloads, requests, responses
 
 _BOOKS = tuple(field.name for field in fields(Books))
 AT_WORK = jobs.c.state.in_((literal_column("'running'"), literal_column("'cancelling'")))
@@ -182,8 +182,9 @@ def forget(db: Connection, job: Job) -> None:
     if locked.state is not JobState.REGISTERING:
         raise ClaimLost(f"job {job.name} is {locked.state} by now")
     mine = requests.c.job_id == job.id
-    bodies = payloads.c.request_id.in_(select(requests.c.id).where(mine))
-    db.execute(delete(payloads).where(bodies))
+    for table in (payloads, responses):
+        theirs = table.c.request_id.in_(select(requests.c.id).where(mine))
+        db.execute(delete(table).where(theirs))
     db.execute(delete(requests).where(mine))
     db.execute(delete(events_table).where(events_table.c.job_id == job.id))
     db.execute(delete(jobs).where(jobs.c.id == job.id))

@@ -12,6 +12,7 @@ from orchestrator.domain.transitions import SETTLED
 from orchestrator.registry import requests as request_rows
 from orchestrator.registry.answers import count_responses
 from orchestrator.registry.outcomes import span
+from orchestrator.registry.sharing import CACHE, TWIN
 from orchestrator.registry.tables import (
     batches,
     charges,
@@ -26,11 +27,17 @@ _ALL = 1 << 32
 
 @dataclass(frozen=True, kw_only=True)
 class Recount:
-    """Counts of rows. `strays`: assigned requests whose batch is settled or missing."""
+    """Counts of rows.
+
+    `strays`: assigned requests whose batch is settled or missing. `shared`, `cached`: answers that
+    are those of an equal request, of the same job and of an earlier one.
+    """
 
     by_state: dict[str, int]
     payloads: int
     responses: int
+    shared: int
+    cached: int
     responses_of_succeeded: int
     unexplained: int
     batches: int
@@ -60,6 +67,8 @@ def recount(db: Connection, job_id: int) -> Recount:
         by_state=request_rows.counts_by_state(db, job_id),
         payloads=_count(db, payloads, payloads.c.request_id.between(first, last)),
         responses=count_responses(db, first, last),
+        shared=_count(db, responses, ours, responses.c.source == TWIN),
+        cached=_count(db, responses, ours, responses.c.source == CACHE),
         responses_of_succeeded=_one(
             db,
             select(func.count())

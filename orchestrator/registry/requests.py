@@ -113,6 +113,7 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
             "refusals",
             "est_in",
             "est_out",
+            "body_hash",
         ),
         (
             (
@@ -127,6 +128,7 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
                 0,
                 item.est_in,
                 item.est_out,
+                item.body_hash,
             )
             for item in chunk
         ),
@@ -275,13 +277,13 @@ def has_pending(db: Connection, job_id: int) -> bool:
 
 
 def reopen(db: Connection, ids: Sequence[int]) -> dict[str, int]:
-    """Make failed and expired requests pending again, counters fresh; return counts by state."""
+    """Make failed and expired requests pending again, all fresh; return counts by state."""
     reopened: dict[str, int] = {}
     for word in (RequestState.FAILED, RequestState.EXPIRED):
         written = db.execute(
             update(requests)
             .where(among(db, requests.c.id, ids), requests.c.state == word)
-            .values(state=RequestState.PENDING, refusals=0, rounds=0, stamp=None)
+            .values(state=RequestState.PENDING, refusals=0, rounds=0, twin_of=None, stamp=None)
         )
         reopened[word.value] = written.rowcount
     return reopened

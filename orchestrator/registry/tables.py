@@ -43,7 +43,7 @@ from orchestrator.domain.model import (
     StrayVerdict,
 )
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The migration that this code works with: the head of `migrations/`."""
 
 metadata = MetaData(
@@ -125,6 +125,7 @@ jobs = Table(
     Column("growing", Boolean, nullable=False, server_default=false()),
     Column("shared", BigInteger, nullable=False, server_default="0"),
     Column("cached", BigInteger, nullable=False, server_default="0"),
+    Column("settled", BigInteger, nullable=False, server_default="0"),
     Column("canary", String(10)),
     Column("budget", Text),
     Column("hold_code", String(10)),
@@ -145,7 +146,8 @@ jobs = Table(
 )  # fmt: skip
 """`stamp`: counts the transactions that recorded outcomes, see `requests.stamp`. `growing`: an
 earlier stage still feeds it, so that it does not finish. `shared`, `cached`: records answered by a
-twin or by an earlier job. `canary`: how its first slice stands. `budget`: in the place of the
+twin or by an earlier job. `settled`: the stamp up to which outcomes were passed on to the twins
+that wait for them. `canary`: how its first slice stands. `budget`: in the place of the
 spec's. `hold_*`: why a guard lets nothing new be sent. `series`: what its jobs are the runs of."""
 
 requests = Table(
@@ -177,12 +179,14 @@ requests = Table(
           sqlite_where=text("body_hash IS NOT NULL"),
           postgresql_where=text("body_hash IS NOT NULL")),
     Index("ix_requests_twin_of", "twin_of", "id",
-          sqlite_where=text("twin_of IS NOT NULL"), postgresql_where=text("twin_of IS NOT NULL")),
+          sqlite_where=text("state = 'pending' AND twin_of IS NOT NULL"),
+          postgresql_where=text("state = 'pending' AND twin_of IS NOT NULL")),
 )  # fmt: skip
 """`key` is NULL where it equals `custom_id`. `rounds` counts batches, `refusals` the provider's
 noes to that very line. `est_in`, `est_out`: estimated tokens, the latter the bound of the body and
 NULL without one. `body_hash`: of a job that shares equal requests or is a cache for later ones.
-`twin_of`: the request whose answer this one waits for; it is never sent itself. `stamp`: which
+`twin_of`: the equal request, of its job or of an earlier one, whose answer this one waits for or
+has; it is never sent itself. `stamp`: which
 transaction of the job recorded the outcome; stamps rise in the order of commits, so that whoever
 has read up to one has missed none."""
 

@@ -20,7 +20,7 @@ from crash.boundaries import Boundary, Crash, Saboteur, Strike, Watcher
 from crash.memory import empty
 from crash.scenarios import Scenario
 from orchestrator.domain.errors import OrchestratorError
-from orchestrator.engine import registration
+from orchestrator.engine import registration, sharing
 from orchestrator.engine.context import Told
 from orchestrator.engine.steps import build, reconcile, validation
 from orchestrator.failpoints import watched
@@ -37,6 +37,7 @@ def small_chunks() -> Iterator[None]:
     """Let a handful of records be several chunks of everything."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registration, "CHUNK", 2)
+        patch.setattr(sharing, "CHUNK", 1)
         patch.setattr(build, "_CHUNK", 1)
         patch.setattr(reconcile, "CHUNK", 1)
         patch.setattr(validation, "CHUNK", 1)

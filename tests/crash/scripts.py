@@ -24,7 +24,7 @@ from orchestrator.failpoints import watched
 from orchestrator.registry import jobs, strays
 from orchestrator.sandbox.core import Sandbox
 from orchestrator.sandbox.faults import Fault
-from orchestrator.sandbox.temper import Batches, Temper
+from orchestrator.sandbox.temper import Batches, Lines, Temper
 
 BRISK = Batches(validating=(1, 1), running=(100, 100), finalizing=(1, 1), cancelling=(1, 1))
 """Long enough that a call applied late still finds the input file, if it was sent again blindly."""
@@ -219,6 +219,33 @@ def steering(world: World) -> None:
 
 def asking_again(world: World) -> None:
     control.retry(world.context, "small", ())
+
+
+def answered_before(world: World) -> None:
+    """An earlier job has had one of the questions answered."""
+    submit_texts(world, "before", "b")
+    run(world, "before")
+
+
+def all_lines_fail(world: World) -> None:
+    """From now on the provider refuses every line."""
+    world.sandbox.temper = Temper(batches=BRISK, lines=Lines(content_filter=1.0))
+
+
+def sharing(world: World) -> None:
+    """Equal requests, one of them answered before; those that failed are asked again and share."""
+    submit_texts(world, "small", "a", "b", "a", "a", "b")
+    run(world, "small")
+    world.sandbox.temper = GOOD
+    control.retry(world.context, "small", ())
+
+
+def submit_texts(world: World, name: str, *texts: str) -> None:
+    """Submit records with these texts, whose equal ones share their answers."""
+    source = world.folder / f"{name}-texts.jsonl"
+    rows = [{"id": f"{name}-{n}", "text": text} for n, text in enumerate(texts)]
+    source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    world.submit(name=name, source=str(source), policy=BRISKLY, dedup=True, cache=True)
 
 
 def console(world: World) -> None:

@@ -33,6 +33,7 @@ from orchestrator.sandbox.stages import FINAL as REMOTE_FINAL
 from support.world import World
 
 _MANY = 1_000_000
+_PASSED_ON = {"twin", "cache"}
 
 
 def assert_the_books_agree(
@@ -174,7 +175,9 @@ def _bills(story: _Story) -> Iterator[str]:
     paid: Counter[str] = Counter()
     for row in story.requests:
         causes = [failure.cause for failure in story.failures.get(row.id, ())]
-        once = row.id in story.responses
+        once = row.id in story.responses and story.responses[row.id].source not in _PASSED_ON
+        if row.twin_of is not None:
+            causes = []  # what its leader was told
         now_in = by_id.get(row.batch_id) if row.state == "assigned" else None
         under_way = now_in is not None and now_in.state not in SETTLED
         ran[row.custom_id] += len(causes) + once + under_way + lost[row.job_id]
@@ -192,11 +195,17 @@ def _answers(world: World, story: _Story) -> Iterator[str]:
     """Each answer was given to the very line of the record that it stands with."""
     key = world.sandbox.draws.key("answers")
     endpoints = {job.id: read_spec(job.spec).endpoint for job in story.jobs}
+    by_id = {row.id: row for row in story.requests}
     for row in story.requests:
         answer = story.responses.get(row.id)
         if answer is None:
             continue
-        line = batch_line(row.custom_id, endpoints[row.job_id], row.body.encode())
+        asked = row
+        while story.responses[asked.id].source in _PASSED_ON:
+            asked = by_id[asked.twin_of]
+        if asked.body != row.body:
+            yield f"record {row.custom_id} has the answer to another body, of {asked.custom_id}"
+        line = batch_line(asked.custom_id, endpoints[asked.job_id], asked.body.encode())
         mark = blake2b(line, digest_size=16, key=key).hexdigest()[:24]
         if f"chatcmpl-{mark}" not in answer.body:
             yield f"record {row.custom_id} holds the answer to another line"

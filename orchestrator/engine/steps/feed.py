@@ -25,6 +25,7 @@ from orchestrator.domain.packing import FileLimits
 from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import JOB_FINAL, Reopened
+from orchestrator.engine import sharing
 from orchestrator.engine.context import Context, Told, read_spec
 from orchestrator.engine.handing_on import read_options
 from orchestrator.engine.intake import OneByOne
@@ -32,6 +33,7 @@ from orchestrator.engine.job_source import Coming, JobSource
 from orchestrator.engine.outcome_rows import outcomes_after
 from orchestrator.engine.registration import complete, enter, register
 from orchestrator.registry import jobs, outcomes, requests, stages
+from orchestrator.registry.sharing import seqs
 from orchestrator.sinks.port import OutcomeRow
 
 CHUNK = 2_000
@@ -232,6 +234,7 @@ def _grow(ctx: Context, db: Connection, job: Job, spec: JobSpec, fresh: Sequence
     numbered = [msgspec.structs.replace(item, seq=first + n) for n, item in enumerate(fresh)]
     requests.register(db, job.id, numbered)
     jobs.count(db, job.id, records=len(numbered), waiting=len(numbered))
+    sharing.join(db, job, spec, seqs(job.id, first, len(numbered)), now=ctx.now())
     jobs.set_due(db, job.id, _due(ctx, job, spec, len(numbered)))
 
 

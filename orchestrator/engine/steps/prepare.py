@@ -11,6 +11,7 @@ from orchestrator.domain.profile import Profile
 from orchestrator.domain.transitions import Finished
 from orchestrator.engine.context import Context, Told
 from orchestrator.engine.room import has_room
+from orchestrator.engine.sharing import is_settled, settle, shares
 from orchestrator.engine.steps.growing import lingers, will_grow
 from orchestrator.registry import accounts, batches, events, jobs, requests, stages, strays
 
@@ -21,6 +22,7 @@ def prepare(ctx: Context, job: Job) -> int:
     """Plan as many batches of `job` as there is room for, or end it; return how many."""
     profile = ctx.providers.profile(job.provider)
     planned = 0
+    settle(ctx, job)
     while not ctx.stopping():
         batch = ctx.registry.write(lambda db: _plan_one(ctx, db, job.id, profile, planned))  # noqa: B023 - called at once
         if batch is None:
@@ -49,10 +51,12 @@ def _plan_one(
     if job.state is not JobState.RUNNING:
         jobs.set_due(db, job_id, now + seconds(ctx.pace.cap))
         return None
-    model = requests.first_pending_model(db, job_id)
+    # An outcome may have come just now: what waits for it goes first.
+    late = shares(ctx, job) and not is_settled(job)
+    model = None if late else requests.first_pending_model(db, job_id)
     if model is None:
         # The batches of the job make it due again when they end.
-        jobs.set_due(db, job_id, now + seconds(ctx.pace.cap))
+        jobs.set_due(db, job_id, now if late else now + seconds(ctx.pace.cap))
         return None
     holding = strays.holding_up(db, job.name)
     if holding:
