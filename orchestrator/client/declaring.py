@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from orchestrator.client import messages, rows
 from orchestrator.client.answer_types import AnswerType
 from orchestrator.client.spec import JobSpec
 from orchestrator.domain import spec as domain
-from orchestrator.domain.errors import ConfigError, TemplateError, UsageError
+from orchestrator.domain.errors import ConfigError, UsageError
 from orchestrator.domain.job_names import check_name
 from orchestrator.domain.units import parse_duration
-from orchestrator.settings import Configuration, job_spec, policy
+from orchestrator.settings import Configuration, job_and_files, policy
+from orchestrator.settings.templates import Files, laid_over, read_template
 from orchestrator.sources.port import Opening
 from orchestrator.sources.registry import open_source
 
@@ -28,11 +29,14 @@ _KEY = "id"
 
 @dataclass(frozen=True)
 class Declared:
-    """A job ready to be planned: what is registered, and what only this process knows of it."""
+    """A job ready to be planned: what is registered, and what only this process knows of it.
+
+    `files` are those that its template and schema were read from.
+    """
 
     spec: domain.JobSpec
     answer: AnswerType | None = None
-    template_file: Path | None = None
+    files: Files = field(default_factory=dict)
 
 
 def declare(app: App, wanted: JobSpec | str, folder: Path) -> Declared:
@@ -42,13 +46,12 @@ def declare(app: App, wanted: JobSpec | str, folder: Path) -> Declared:
     registered. Raises SourceError, TemplateError, ConfigError, UsageError.
     """
     if isinstance(wanted, str):
-        declaration = app.configuration.job(wanted)
-        return Declared(job_spec(app.configuration, wanted), None, declaration.template)
+        spec, files = job_and_files(app.configuration, wanted)
+        return Declared(spec, None, files)
     answer = AnswerType(wanted.answer) if wanted.answer is not None else None
     spec = check_name(_plain(app.configuration, wanted, answer))
-    spec = _with_source(spec, wanted, app.opening(), folder)
-    file = wanted.template.absolute() if isinstance(wanted.template, Path) else None
-    return Declared(spec, answer, file)
+    spec, files = _over_template(spec, wanted)
+    return Declared(_with_source(spec, wanted, app.opening(), folder), answer, files)
 
 
 def _plain(
@@ -65,7 +68,7 @@ def _plain(
         lines=wanted.lines,
         prompt=wanted.prompt,
         system=wanted.system,
-        template=_template(wanted.template),
+        template=wanted.template if isinstance(wanted.template, str) else None,
         images=tuple(wanted.images),
         overrides=dict(wanted.overrides),
         provider=_provider(configuration, wanted),
@@ -132,16 +135,16 @@ def _provider(configuration: Configuration, wanted: JobSpec) -> str:
     return configuration.provider(name).name
 
 
-def _template(template: str | Path | None) -> str | None:
-    if not isinstance(template, Path):
-        return template
-    try:
-        return template.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise TemplateError(
-            "the template can't be read", code="ORC2103", where=str(template), why=why
-        ) from None
+def _over_template(spec: domain.JobSpec, wanted: JobSpec) -> tuple[domain.JobSpec, Files]:
+    """Return `spec` with what the file of its template says where it says nothing itself."""
+    if not isinstance(wanted.template, Path):
+        return spec, {}
+    read = read_template(wanted.template, help_line="check the path of JobSpec(template=...)")
+    said = {name for name in ("system", "model", "images", "answer") if getattr(wanted, name)}
+    changes = {name: value for name, value in read.changes.items() if name not in said}
+    for name in changes.keys() & {"body", "overrides"}:
+        changes[name] = {**changes[name], **getattr(spec, name)}
+    return laid_over(spec, changes), read.files
 
 
 def _json(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Orchestrator:
             app.providers.profile(declared.spec.provider),
             workdir=self._spool(),
             show=show,
-            template_file=declared.template_file,
+            files=declared.files,
             opening=app.opening(),
         )
         return Plan(planned, declared)

@@ -1,0 +1,42 @@
+"""Templates in files, as Python takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from client.conftest import a_spec
+
+from orchestrator.domain.errors import PlanChanged
+
+JUDGE = """
+model = "kimi-k2.7-code"
+system = "Terse."
+user = "Verdict on {{ text }}?"
+[body]
+max_tokens = 9
+stop = "x"
+[answer.schema]
+type = "object"
+"""
+
+
+def test_a_template_in_toml_says_what_python_does_not(lite, home):
+    (home / "judge.toml").write_text(JUDGE)
+    spec = a_spec(prompt=None, template=Path("judge.toml"), system="Kind.", body={"stop": "y"})
+    body = msgspec.json.decode(lite.plan(spec, show=1).planned.samples[0].body)
+    assert [message["content"] for message in body["messages"]] == [
+        "Kind.",
+        "Verdict on it is number 0?",
+    ]
+    assert (body["model"], body["max_tokens"], body["stop"]) == ("kimi-k2.7-code", 9, "y")
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+def test_a_plan_is_refused_when_its_template_has_changed(lite, home):
+    (home / "judge.toml").write_text(JUDGE)
+    plan = lite.plan(a_spec(prompt=None, template=Path("judge.toml")))
+    (home / "judge.toml").write_text(JUDGE.replace("Terse", "Kind"))
+    with pytest.raises(PlanChanged, match=r"judge\.toml"):
+        lite.submit(plan)
