@@ -9,11 +9,11 @@ from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.engine.outcome_rows import OPEN, Rows, header
-from orchestrator.engine.source_columns import source_columns
+from orchestrator.engine.source_columns import source_columns, typed_columns
 from orchestrator.registry.session import Registry
 from orchestrator.sinks.files import Output
 from orchestrator.sinks.formats import open_sink
-from orchestrator.sinks.port import COLUMNS, Header
+from orchestrator.sinks.port import COLUMNS, Header, Sink
 
 Progress = Callable[[int, int], None]
 """`(rows so far, records looked at)`, after every chunk."""
@@ -48,9 +48,10 @@ def export(
 
     Where the source did not say its columns, a first, cheap pass reads them. Raises SinkError.
     """
+    opened: Output | Sink = output
     try:
         columns = header_for(registry, job, kind)
-        sink = open_sink(kind, output, columns, raw=raw)
+        sink = opened = open_sink(kind, output, columns, raw=raw)
         rows, still_open, seen = 0, 0, Rows(registry, job, where, prices)
         for chunk in seen:
             sink.write(chunk)
@@ -59,15 +60,17 @@ def export(
             on_progress(rows, seen.looked_at)
         sink.close()
     except BaseException:
-        output.abandon()
+        opened.abandon()
         raise
     return Exported(rows, still_open, columns.renamed, seen.currency)
 
 
 def header_for(registry: Registry, job: Job, kind: str) -> Header:
     """Return the header of an export as `kind`: for JSON Lines names that clash are enough."""
-    if kind != "jsonl":
+    if kind in {"csv", "tsv"}:
         return header(job, source_columns(registry, job))
+    if kind != "jsonl":
+        return header(job, typed_columns(registry, job))
     ours = frozenset((*COLUMNS, *header(job).members))
     return header(job, source_columns(registry, job, wanted=lambda name: _clashes(name, ours)))
 

@@ -9,6 +9,7 @@ import msgspec
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.model import Job
 from orchestrator.domain.shape import Column, read_shape
+from orchestrator.engine.inferring import Inference
 from orchestrator.engine.outcome_rows import FIRST, next_size
 from orchestrator.registry import outcomes
 from orchestrator.registry.session import Registry
@@ -49,6 +50,23 @@ def source_columns(
                 found.update(dict.fromkeys(filter(wanted, keys)))
         check_count(job, len(found))
     return tuple(map(Column, found))
+
+
+def typed_columns(registry: Registry, job: Job) -> tuple[Column, ...]:
+    """Return the source's columns, each with a type: as declared, else as its values allow.
+
+    Raises SinkError (ORC6005) for more than 10,000.
+    """
+    declared = read_shape(job.shape).columns
+    if declared and all(column.type for column in declared):
+        return declared
+    found = Inference(column.name for column in declared if column.type)
+    for chunk in records(registry, job):
+        found.learn(chunk)
+        check_count(job, len(found.types))
+    types = {column.name: column.type for column in declared} if declared else {}
+    types |= found.types
+    return tuple(Column(name, kind or "string") for name, kind in types.items())
 
 
 def check_count(job: Job, count: int) -> None:

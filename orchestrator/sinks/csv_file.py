@@ -81,6 +81,9 @@ def _cell(value: bytes) -> str | None:
 
 def defused(cell: str) -> str:
     """Return `cell` so that no spreadsheet takes it for a formula; a number stays a number."""
-    if cell[:1] in _FORMULA and not _NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
+    return f"'{cell}" if is_formula(cell) else cell
+
+
+def is_formula(cell: str) -> bool:
+    """Whether a spreadsheet would take `cell` for a formula, and not for a number."""
+    return cell[:1] in _FORMULA and not _NUMBER.fullmatch(cell)

@@ -47,6 +47,32 @@ class OutcomeRow(NamedTuple):
     key: str | None = None
 
 
+class Block(NamedTuple):
+    """Rows side by side: each field holds that field of every `OutcomeRow`, in order."""
+
+    record: Sequence[str]
+    outcome: Sequence[str]
+    text: Sequence[str | None]
+    tokens_in: Sequence[int | None]
+    tokens_out: Sequence[int | None]
+    cost: Sequence[str | None]
+    error_code: Sequence[str | None]
+    error_message: Sequence[str | None]
+    attempts: Sequence[int]
+    batch: Sequence[str | None]
+    answer: Sequence[str | None]
+    key: Sequence[str | None]
+
+    def rows(self) -> list[OutcomeRow]:
+        """Return the rows."""
+        return list(map(OutcomeRow._make, zip(*self, strict=True)))
+
+
+def block_of(rows: Iterable[OutcomeRow]) -> Block:
+    """Return rows side by side."""
+    return Block._make(zip(*rows, strict=True))
+
+
 class Sink(Protocol):
     """Where outcomes go. What was written counts once `close` has returned, and not before."""
 

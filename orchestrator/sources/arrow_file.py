@@ -15,10 +15,10 @@ from orchestrator.sources.optional import needed
 from orchestrator.sources.options import NO_OPTIONS, refuse_unknown
 from orchestrator.sources.places import place_of
 from orchestrator.sources.port import MAX_ROW_BYTES, NOTHING_OPEN, Opening
+from orchestrator.sources.watched import Watched, changed
 
 DAMAGED = "ORC2033"
 NO_TEXT_FORM = "ORC2034"
-CHANGED = "ORC2005"
 
 
 class ArrowSource:
@@ -43,8 +43,7 @@ class ArrowSource:
         self.name = location
         self.source_format = source_format
         self.blank_rows = 0
-        self._place = place_of(location, opening)
-        self._hashed: tuple[str, str] = "", ""
+        self._file = Watched(place_of(location, opening))
         with self._opened() as table:
             self._columns = self._typed(table.schema)
             self._rows = table.rows
@@ -55,35 +54,21 @@ class ArrowSource:
 
     def digest(self) -> str:
         """Return the SHA-256 of the file; of a remote one that of its version."""
-        version = self._place.version()
-        if self._hashed[0] != version:
-            self._hashed = version, self._place.digest()
-        return self._hashed[1]
+        return self._file.digest()
 
     def records(self) -> Iterator[Record | BadRow]:
         """Start a new pass. Raises SourceError when the file is another one at the end of it."""
         from orchestrator.sources.arrow_json import json_values  # noqa: PLC0415 - needs pyarrow
 
-        version = self._place.version()
         names = [column.name for column in self._columns]
         first = 1
-        with self._opened() as table:
+        with self._file.unchanged(), self._opened() as table:
             if self._typed(table.schema) != self._columns:
-                raise self._changed()
+                raise changed(self.name)
             for batch in table.chunks():
                 columns = [json_values(column) for column in batch.columns]
                 yield from records_of(names, columns, first)
                 first += batch.num_rows
-        if self._place.version() != version:
-            raise self._changed()
-
-    def _changed(self) -> SourceError:
-        return SourceError(
-            f"{self.name} changed while it was read",
-            code=CHANGED,
-            safe="nothing was registered, nothing was sent",
-            next="let whatever writes it finish, then give the same command again",
-        )
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -91,7 +76,7 @@ class ArrowSource:
 
         from orchestrator.sources import arrow_tables  # noqa: PLC0415 - needs pyarrow
 
-        with self._place.seeking() as file:
+        with self._file.place.seeking() as file:
             files.refuse_no_byte(self.name, file)
             try:
                 yield arrow_tables.opened(self.source_format, file)

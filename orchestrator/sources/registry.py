@@ -24,18 +24,25 @@ from orchestrator.sources.port import (
     Source,
     SourceFactory,
 )
+from orchestrator.sources.remote import is_url
 
 GROUP = "orchestrator.sources"
 STANDARD_INPUT = "-"
 JOB = "job:"
 UNKNOWN_FORMAT = "ORC2006"
 NO_JOB_HERE = "ORC2031"
-_DIALECTS = {"ndjson": "jsonl", "tsv": "csv", "feather": "arrow", "arrows": "arrow", "ipc": "arrow"}
+_DIALECTS = {
+    "ndjson": "jsonl",
+    "tsv": "csv",
+    **dict.fromkeys(("feather", "arrows", "ipc"), "arrow"),
+    **dict.fromkeys(("xlsm", "xls", "xlsb", "ods"), "xlsx"),
+}
 _OWN = {
     "jsonl": "orchestrator.sources.jsonl:JsonlSource",
     "csv": "orchestrator.sources.csv_file:CsvSource",
     "parquet": "orchestrator.sources.arrow_file:ArrowSource",
     "arrow": "orchestrator.sources.arrow_file:ArrowSource",
+    "xlsx": "orchestrator.sources.excel:ExcelSource",
     RENDERED: "orchestrator.sources.rendered:RenderedSource",
 }
 
@@ -58,8 +65,8 @@ def open_source(
     """Open `location` as `source_format`; `auto` goes by the ending of the file's name.
 
     A location is the path or URL of a file, a pattern such as `data/*.parquet`, several of them
-    one a line, or `job:NAME`: the outcomes of another job. `options` are those of the kind of
-    source.
+    one a line; `job:NAME`: the outcomes of another job; `sql:CONNECTION` or the URL of a database
+    with the option `table` or `query`. `options` are those of the kind of source.
 
     Raises SourceError for an unknown format and for a file that is empty or can't be read,
     NotFound for one that is not there.
@@ -72,6 +79,8 @@ def open_source(
         )
     if location.startswith(JOB):
         return _job(location.removeprefix(JOB), options, opening)
+    if is_sql(location):
+        return _sql(location, options, opening)
     found = parts.expanded(location, opening)
     opened = [_file(one, source_format, options, opening, max_row_bytes) for one in found]
     return opened[0] if len(opened) == 1 else parts.Parts(location, opened)
@@ -92,6 +101,17 @@ def _file(
         raise _unknown(location, source_format, name)
     factory = cast("SourceFactory", point.load())
     return factory(location, name, options=options, opening=opening, max_row_bytes=max_row_bytes)
+
+
+def is_sql(location: str) -> bool:
+    """Whether `location` is a connection, `sql:NAME`, or the URL of a database."""
+    return location.startswith("sql:") or ("://" in location and not is_url(location))
+
+
+def _sql(location: str, options: Mapping[str, Any], opening: Opening) -> Source:
+    from orchestrator.sources.sql import SqlSource  # noqa: PLC0415 - other sources need none of it
+
+    return SqlSource(location, options=options, opening=opening)
 
 
 def _job(name: str, options: Mapping[str, Any], opening: Opening) -> Source:

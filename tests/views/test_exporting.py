@@ -219,7 +219,6 @@ REFUSED = (
     (("-o", "nowhere/out.jsonl"), 73, "mkdir -p"),
     (("-o", "."), 73, "is a folder"),
     (("-o", "/dev/full"), 74, "make room"),
-    (("-o", "out.parquet"), 2, "export to jsonl"),
     (("-o", "out", "--format", "csvv"), 2, 'did you mean "csv"'),
     (("-o", "-", "--json"), 2, "both want stdout"),
 )
@@ -305,8 +304,9 @@ def test_formats_follow_the_name_then_the_ending():
     assert format_of("-", None) == "jsonl"
     assert format_of("out", None) == "jsonl"
     assert format_of("out.csv", "jsonl") == "jsonl"
-    with pytest.raises(UsageError):
-        format_of("out.parquet", None)
+    assert format_of("out.pq", None) == "parquet"
+    with pytest.raises(UsageError, match='did you mean "parquet"'):
+        format_of("out", "parket")
 
 
 KEYS = st.sampled_from([*COLUMNS, *(f"answer_{name}" for name in COLUMNS), "id", "x"])
