@@ -14,6 +14,7 @@ from orchestrator.domain import custom_ids, windows
 from orchestrator.domain.intake import Record, Violation
 from orchestrator.domain.profile import Limits, Profile
 from orchestrator.domain.prompt_text import as_text
+from orchestrator.domain.record_keys import joined, key_columns
 from orchestrator.domain.spec import RENDERED, JobSpec
 
 CHAT = "/v1/chat/completions"
@@ -155,13 +156,20 @@ def _forbidden_reason(name: str, model: str, profile: Profile) -> str:
     return f"{name} is not allowed in {who}: leave it out"
 
 
+def _key_columns(spec: JobSpec) -> tuple[str, ...]:
+    if spec.lines:
+        return ("custom_id",)
+    return key_columns(spec.key) if spec.key is not None else ()
+
+
 class RecordRules:
     """The rules that every single record must keep. Remembers only which models it found good."""
 
     def __init__(self, spec: JobSpec, profile: Profile) -> None:
         self._spec = spec
         self._profile = profile
-        self._column = "custom_id" if spec.lines else spec.key
+        self._columns = _key_columns(spec)
+        self._column = self._columns[0] if len(self._columns) == 1 else None
         self._good_models: set[str] = set()
         self.max_line = longest_line(profile.limits)
         if spec.on_duplicate == "suffix":
@@ -172,17 +180,31 @@ class RecordRules:
         """Return the record's key, or the rule that it breaks.
 
         A key is text, a whole number, or what a typed source writes as text (a date, a UUID);
-        without a key column it is the record's own key, or its position. In a ready batch line it
-        is the custom_id, which has to be legal as it stands.
+        without a key column it is the record's own key, or its position; several columns are
+        joined. In a ready batch line it is the custom_id, which has to be legal as it stands.
         """
         if self._column is None:
-            return record.key or str(record.position)
-        value = record.data.get(self._column)
+            return self._joined(record) if self._columns else record.key or str(record.position)
+        return self._of_column(record, self._column)
+
+    def _joined(self, record: Record) -> str | Violation:
+        parts: list[str] = []
+        for column in self._columns:
+            part = self._of_column(record, column)
+            if isinstance(part, Violation):
+                return part
+            parts.append(part)
+        key = joined(parts)
+        reason = _unstorable_reason(", ".join(self._columns), key)
+        return Violation(record.position, KEY, reason) if reason else key
+
+    def _of_column(self, record: Record, column: str) -> str | Violation:
+        value = record.data.get(column)
         text = value if type(value) is str else self._key_text(value)
         if text and len(text) <= 64 and text.isascii() and text.isprintable() and text[0] != " ":
             return text
         code = CUSTOM_ID if self._spec.lines else KEY
-        reason = self._key_reason(record, value, text)
+        reason = self._key_reason(record, column, value, text)
         return Violation(record.position, code, reason) if reason or text is None else text
 
     def _key_text(self, value: object) -> str | None:
@@ -193,8 +215,7 @@ class RecordRules:
         except (TypeError, ValueError):
             return None
 
-    def _key_reason(self, record: Record, value: object, text: str | None) -> str:
-        column = self._column
+    def _key_reason(self, record: Record, column: str, value: object, text: str | None) -> str:
         if column not in record.data:
             return f'the record has no key column "{column}"'
         if value is None or (text is not None and not text.strip()):
@@ -208,7 +229,7 @@ class RecordRules:
                 f"custom_id {shortened(text)} has {len(text):,} characters; a ready line needs "
                 f"1 to {limit} printable ASCII characters, no space at either end"
             )
-        return _unstorable_reason(column or "", text)
+        return _unstorable_reason(column, text)
 
     def line(self, record: Record) -> list[Violation]:
         """Return the rules that a ready batch line breaks, its custom_id and its size apart."""
