@@ -1,0 +1,228 @@
+"""Records in memory and functions of the user's: read twice, typed, and known again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from client.conftest import ROWS, a_spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import Orchestrator, errors
+from orchestrator.client import rows
+from orchestrator.sources.registry import open_source
+
+TYPED = pa.table(
+    {
+        "id": pa.array([1, 2, 3], pa.int64()),
+        "big": pa.array([2**63 - 1, None, -(2**53) - 1], pa.int64()),
+        "day": pa.array([dt.date(2026, 3, 1), None, dt.date(1, 1, 1)], pa.date32()),
+        "at": pa.array(
+            [dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC), None, None], pa.timestamp("us", "UTC")
+        ),
+        "price": pa.array([Decimal("1.10"), None, Decimal("-0.05")], pa.decimal128(10, 2)),
+        "raw": pa.array([b"\x00\xff", None, b""], pa.binary()),
+        "tags": pa.array([["a", None], None, []], pa.list_(pa.string())),
+        "of": pa.array([{"n": 1}, None, {"n": None}], pa.struct([("n", pa.int64())])),
+        "text": pa.array(["", None, "ü\U0001f600"], pa.string()),
+    }
+)
+
+
+def frames() -> dict[str, Any]:
+    return {
+        "arrow": TYPED,
+        "reader": TYPED.to_reader(),
+        "polars": pl.from_arrow(TYPED),
+        "lazy": pl.from_arrow(TYPED).lazy(),
+    }
+
+
+@pytest.mark.parametrize("kind", ["arrow", "reader", "polars", "lazy"])
+def test_a_frame_keeps_its_types_to_the_outcome_and_to_the_table(kind: str, lite: Orchestrator):
+    source = frames()[kind]
+    job = lite.submit(a_spec(source=source, prompt="{id} {big} {day} {price} {text}"))
+    found = [dict(outcome.record) for outcome in job.outcomes()]
+    assert found == TYPED.to_pylist()
+    table = job.outcomes().to_arrow().select(TYPED.column_names)
+    assert table.to_pylist() == TYPED.to_pylist()
+    assert [table.schema.field(name).type for name in ("day", "price", "of")] == [
+        TYPED.schema.field(name).type for name in ("day", "price", "of")
+    ]
+
+
+def test_a_pandas_frame_is_a_source_with_its_named_index(orc: Orchestrator):
+    frame = pd.DataFrame(
+        {"n": [1, 2], "when": pd.to_datetime(["2026-01-01", "2026-01-02"])},
+        index=pd.Index(["a", "b"], name="id"),
+    )
+    job = orc.submit(a_spec(source=frame, prompt="{n} {when}"))
+    assert [o.key for o in job.outcomes()] == ["a", "b"]
+    assert next(iter(job.outcomes())).record["when"].isoformat() == "2026-01-01T00:00:00"
+    assert job.wait(timeout="60s").outcomes().to_pandas()["outcome"].tolist() == ["succeeded"] * 2
+
+
+def test_the_same_frame_is_the_same_job_however_it_is_chunked(lite: Orchestrator):
+    whole = pl.DataFrame(ROWS)
+    parts = pl.concat([whole[:5], whole[5:]], rechunk=False)
+    assert lite.submit(a_spec(source=whole)).id == lite.submit(a_spec(source=parts)).id
+
+
+def test_a_generator_is_read_once(lite: Orchestrator):
+    def many() -> Any:
+        for number in range(3_000):
+            yield {"id": number, "text": "x" * 1_000}
+
+    job = lite.submit(a_spec(source=many()))
+    assert job.progress().books.records == 3_000
+
+
+def test_values_beyond_json_become_text_and_big_numbers_keep_their_digits(tmp_path: Path):
+    row = {
+        "i": 2**80,
+        "d": Decimal("1.10"),
+        "t": dt.date(2026, 1, 2),
+        "n": np.int64(3),
+        "a": np.array([1, 2]),
+        "none": None,
+    }
+    path = rows.keep([row], tmp_path, "kept")
+    assert path.read_text() == (
+        f'{{"i":{2**80},"d":"1.10","t":"2026-01-02","n":3,"a":[1,2],"none":null}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ([{"id": 1}, 7], "record 2 is a int, no mapping of columns"),
+        ([{"id": 1}, {"id": object()}], "record 2: a object has no form in JSON"),
+        ([{1: 2}], "record 1: the column 1 is not named by text"),
+        ([{"id": "\ud800"}], "record 1: "),
+        (7, "it is a int"),
+        (pd.DataFrame({"a": [1, "x"]}), "a"),
+    ],
+)
+def test_what_is_no_record_is_named_and_nothing_is_registered(
+    source: Any, why: str, lite: Orchestrator
+):
+    with pytest.raises(errors.SourceError) as refused:
+        lite.submit(a_spec(source=source))
+    assert refused.value.code == "ORC1153"
+    assert why in refused.value.why
+    with pytest.raises(errors.NotFound):
+        lite.jobs()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(st.characters(codec="utf-8")), json_values), min_size=1))
+def test_mappings_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, kept: list):
+    path = rows.keep(kept, tmp_path_factory.mktemp("kept"), "kept")
+    assert [record.data for record in open_source(str(path)).records()] == kept
+
+
+def test_messages_are_made_by_a_function_of_the_typed_row(orc: Orchestrator):
+    seen: list[Any] = []
+
+    def ask(row: Any) -> list:
+        seen.append(row["price"])
+        return [
+            {"role": "system", "content": "be kind"},
+            {"role": "user", "content": f"{row['id']} costs {row['price']}"},
+        ]
+
+    spec = a_spec(source=TYPED, prompt=None, messages=ask, body={"max_tokens": 9})
+    plan = orc.plan(spec, show=1)
+    assert seen == [Decimal("1.10"), None, Decimal("-0.05")]
+    assert plan.samples == [
+        {
+            "model": "kimi-k2.6",
+            "messages": [
+                {"role": "system", "content": "be kind"},
+                {"role": "user", "content": "1 costs 1.10"},
+            ],
+            "max_tokens": 9,
+        }
+    ]
+    job = orc.submit(plan)
+    assert len(seen) == 3
+    job.wait(timeout="60s", raise_on_failed=True)
+    assert [dict(o.record) for o in job.outcomes()] == TYPED.to_pylist()
+    assert [o.key for o in job.outcomes()] == ["1", "2", "3"]
+
+
+def test_a_function_that_fails_is_told_for_every_record_and_registers_nothing(lite: Orchestrator):
+    def ask(row: Any) -> Any:
+        return [{"role": "user", "content": row["txt"]}] if row["id"] != "r-001" else "hello"
+
+    with pytest.raises(errors.SourceError) as refused:
+        lite.submit(a_spec(prompt=None, messages=ask))
+    assert refused.value.code == "ORC1154"
+    assert refused.value.details[:2] == (
+        "line 1: messages failed: KeyError: 'txt'",
+        "line 2: messages failed: TypeError: it returned a str; it must return a list of messages",
+    )
+    assert len(refused.value.details) == 12
+
+
+def test_other_messages_of_the_same_records_are_another_job(lite: Orchestrator):
+    def ask(words: str) -> Any:
+        return lambda row: [{"role": "user", "content": words + row["text"]}]
+
+    job = lite.submit(a_spec(prompt=None, messages=ask("a")))
+    assert lite.submit(a_spec(prompt=None, messages=ask("a"))).id == job.id
+    with pytest.raises(errors.NameTaken):
+        lite.submit(a_spec(prompt=None, messages=ask("b")))
+
+
+def test_a_job_takes_one_way_to_its_messages(lite: Orchestrator):
+    with pytest.raises(errors.SourceError, match="breaks the rules"):
+        lite.plan(a_spec(messages=lambda _row: []))
+
+
+def test_a_template_may_be_text_or_a_file(lite: Orchestrator, home: Path):
+    (home / "ask.j2").write_text("{{ text | upper }}")
+    for template in ("{{ text | upper }}", Path("ask.j2")):
+        plan = lite.plan(a_spec(prompt=None, template=template), show=1)
+        assert plan.samples[0]["messages"][0]["content"] == "IT IS NUMBER 0"
+
+
+def test_a_template_file_that_is_not_there_is_named(lite: Orchestrator):
+    with pytest.raises(errors.OrchestratorError) as missing:
+        lite.plan(a_spec(prompt=None, template=Path("nowhere.j2")))
+    assert "nowhere.j2" in str(missing.value.to_dict())
+
+
+def test_nothing_is_left_of_records_that_were_kept(home: Path):
+    with Orchestrator.sandbox(settings={"spool.dir": home / "spool"}) as orc:
+        orc.submit(a_spec())
+        assert list((home / "spool").rglob("labels.jsonl"))
+    assert not list((home / "spool").glob("python-*"))
+
+
+def test_exports_go_to_files_of_every_format(lite: Orchestrator, home: Path):
+    job = lite.submit(a_spec())
+    job.wait(timeout="60s")
+    assert job.export("out.csv").read_text().startswith("id,text,outcome,answer_text,")
+    assert pl.read_parquet(job.outcomes().to_parquet("out.parquet"))["id"].to_list() == [
+        row["id"] for row in ROWS
+    ]
+    assert len(job.outcomes(key="r-00*").to_polars()) == 10
+    assert job.verify(export="out.csv").ok
