@@ -24,7 +24,6 @@ from orchestrator.domain.money import Money
 if TYPE_CHECKING:
     from orchestrator.api import Plan
     from orchestrator.domain.intake import Request
-    from orchestrator.domain.shape import Shape
 
 _LABEL = 11
 _FIRST = 23
@@ -166,11 +165,11 @@ def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
         "finish": None,
         "contract": output,
         "submit": typed,
-        "samples": [_sample(request) for request in made.samples],
+        "samples": [_sample(made, request) for request in made.samples],
     }
 
 
-def _sample(request: Request) -> dict[str, object]:
+def _sample(made: Plan, request: Request) -> dict[str, object]:
     body = msgspec.json.decode(request.body)
     return {
         "position": request.position,
@@ -178,8 +177,15 @@ def _sample(request: Request) -> dict[str, object]:
         "custom_id": request.custom_id,
         "bytes": request.size,
         "tokens_in": _tokens(body),
+        "cost": _sample_cost(made, request),
         "body": body,
     }
+
+
+def _sample_cost(made: Plan, request: Request) -> Money | None:
+    """Return the most that one request costs, of its input alone where the answer has no bound."""
+    facts = made.profile.models.get(request.model)
+    return cost.estimate(request.est_in, request.est_out or 0, facts.price if facts else None)
 
 
 def _tokens(body: Any) -> int:  # noqa: ANN401 - any JSON value
@@ -204,7 +210,7 @@ def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | 
     if output:
         console.note(f"kept as {output}: submit --plan refuses if source or template have changed")
     for request in made.samples:
-        _show(console, made.scan.shape, request)
+        _show(console, made, request)
 
 
 def _lines(made: Plan, shown_as: str) -> list[tuple[str, str, str]]:
@@ -284,6 +290,14 @@ def _input_cost(made: Plan) -> Money | None:
     return total
 
 
+def _price(amount: object, *, bounded: bool) -> str:
+    """Say what one request costs, to the last digit: cents would all be nothing."""
+    if not isinstance(amount, Money):
+        return "cost unknown"
+    exact = f"{amount.amount.normalize():f} {amount.currency}"
+    return f"at most {exact}" if bounded else f"{exact} without the answer"
+
+
 def _models(made: Plan) -> str:
     return ", ".join(human.samples([stats.model for stats in made.scan.models]))
 
@@ -292,12 +306,13 @@ def _money(amount: Money) -> str:
     return human.money(amount.amount, amount.currency)
 
 
-def _show(console: Console, shape: Shape, request: Request) -> None:
-    sample = _sample(request)
+def _show(console: Console, made: Plan, request: Request) -> None:
+    sample = _sample(made, request)
     tokens, octets = sample["tokens_in"], human.size(request.size)
     console.say()
-    place = shape.place(request.position)
-    console.say(f"{place}  {request.custom_id}  about {tokens} tokens, {octets}")
+    place = made.scan.shape.place(request.position)
+    head = f"{place}  {request.custom_id}  about {tokens} tokens, {octets}"
+    console.say(f"{head}, {_price(sample['cost'], bounded=request.est_out is not None)}")
     text = msgspec.json.format(msgspec.json.encode(sample["body"]), indent=2).decode()
     if len(text) > _SHOWN_BODY:
         text = f"{text[:_SHOWN_BODY]}\n... {len(text) - _SHOWN_BODY:,} characters more (--json)"

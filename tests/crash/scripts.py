@@ -18,7 +18,7 @@ from orchestrator.api.strays import forget
 from orchestrator.domain.errors import ConfigError, GuardError, NameTaken, SourceError
 from orchestrator.domain.model import BatchState
 from orchestrator.domain.pacing import Pace
-from orchestrator.domain.spec import JobSpec, Policy
+from orchestrator.domain.spec import Answer, JobSpec, Policy
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.failpoints import watched
 from orchestrator.registry import jobs, strays
@@ -246,6 +246,19 @@ def submit_texts(world: World, name: str, *texts: str) -> None:
     rows = [{"id": f"{name}-{n}", "text": text} for n, text in enumerate(texts)]
     source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
     world.submit(name=name, source=str(source), policy=BRISKLY, dedup=True, cache=True)
+
+
+def judged(world: World) -> None:
+    """Answers must fit a schema, and none does."""
+    schema = {"type": "object", "required": ["label"], "properties": {"label": {"type": "string"}}}
+    answer = Answer(schema={**schema, "additionalProperties": False})
+    world.submit(2, name="small", policy=BRISKLY, answer=answer)
+
+
+def asked_once_more(world: World) -> None:
+    """What does not fit is asked again, with the answer and what is wrong with it."""
+    until(world, lambda: len(world.batches("small")) > 1 or ended(world, "small"))
+    until(world, lambda: live(world))
 
 
 def console(world: World) -> None:
