@@ -26,6 +26,7 @@ from orchestrator.provider.profiles import load_profile
 from orchestrator.registry import migrate, workers
 from orchestrator.registry.session import Registry
 from orchestrator.settings import Configuration
+from orchestrator.settings.sinks import secret_of
 from orchestrator.sources.port import Opening
 from orchestrator.spool import Spool
 
@@ -209,6 +210,7 @@ class App:
             stopping=stopping,
             lease_left=lease_left,
             connections=self.connections,
+            secret=lambda table, what: secret_of(table, what, self.configuration.environ),
         )
 
     def opening(self) -> Opening:

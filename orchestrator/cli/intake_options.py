@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from orchestrator.cli.session import Session
+from orchestrator.cli.sink_options import sinks_of
 from orchestrator.domain.errors import (
     ConfigError,
     NotFound,
@@ -101,6 +102,14 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--metadata", metavar="K=V", multiple=True, help="tag kept with the job; may repeat"
         ),
+        click.option(
+            "--sink",
+            "sinks",
+            metavar="SINK",
+            multiple=True,
+            help="where outcomes go by themselves: FILE, sql:CONNECTION/TABLE, https://...",
+        ),
+        click.option("--stream", is_flag=True, help="sinks get outcomes as they come"),
         click.option("--name", metavar="NAME", help="name of the job; else the spec's or file's"),
     )
     for option in reversed(options):
@@ -261,6 +270,8 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
         changes["body"] = _body(base.body, options["settings"])
     if options["metadata"]:
         changes["metadata"] = {**base.metadata, **_pairs(options["metadata"])}
+    if options["sinks"] or options["stream"]:
+        changes["sinks"] = sinks_of(session, base, options)
     return msgspec.structs.replace(base, **changes)
 
 

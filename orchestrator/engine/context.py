@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection
@@ -67,6 +67,11 @@ class Told:
 _SPEC = msgspec.json.Decoder(JobSpec)
 
 
+def no_secrets(_reference: Mapping[str, Any], what: str) -> str:
+    """Refuse to follow a reference to a secret where there is no configuration."""
+    raise ConfigError(f"{what} can't be looked up here", code="ORC1107")
+
+
 def silence(_told: Told) -> None:
     """Tell nobody."""
 
@@ -123,6 +128,8 @@ class Context:
     stopping: Callable[[], bool] = lambda: False
     audits: Audits = field(default_factory=Audits)
     connections: Connections = field(default_factory=no_connections)
+    secret: Callable[[Mapping[str, Any], str], str] = no_secrets
+    """Follows a reference to a secret; the text names the secret in errors."""
     columns: dict[int, tuple[Column, ...]] = field(default_factory=dict)
     """What the records of a job with an untyped source have shown: columns, by the job's id."""
 

@@ -55,6 +55,9 @@ def _serve(ctx: Context, delivery: Delivery, lost: list[int]) -> None:
         _hold(ctx, delivery, error)
     except OrchestratorError as error:
         _failed(ctx, delivery, error)
+    except OSError as exc:
+        why = (exc.strerror or type(exc).__name__).lower()
+        _failed(ctx, delivery, SinkAway(f"the sink {delivery.name} can't be written", why=why))
     except Exception as exc:  # a bug, perhaps of the user's own sink, must not stop the others
         bug = OrchestratorError(f"{type(exc).__name__} in the sink {delivery.name}")
         bug.__cause__ = exc

@@ -20,10 +20,10 @@ from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake, sharing
+from orchestrator.engine.checking_sinks import check_sinks
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import opening as opened_by
-from orchestrator.engine.sinking import check_sinks
 from orchestrator.registry import jobs, requests, stages
 from orchestrator.registry.sharing import seqs
 from orchestrator.sources.port import Opening, Source

@@ -58,6 +58,7 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
         limit=declared.limit,
         metadata=dict(declared.metadata),
         policy=policy(configuration, declared.retry, declared.delete_remote_files),
+        sinks=declared.sink,
     )
 
 

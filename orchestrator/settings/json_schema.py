@@ -42,6 +42,7 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "window": {"type": "string", "pattern": r"^[1-9]\d{0,3}(m|h|d)$"},
     "zone": {"type": "string"},
     "any": {},
+    "sinks": {"type": ["string", "object", "array"]},
 }
 
 

@@ -35,6 +35,7 @@ Kind = Literal[
     "url",
     "window",
     "zone",
+    "sinks",
     "any",
 ]
 
@@ -46,6 +47,7 @@ _MARKED: Mapping[str, Kind] = {
     "window": "window",
     "zone": "zone",
     "url": "url",
+    "sinks": "sinks",
 }
 _TYPED: Mapping[object, Kind] = {
     str: "text",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from orchestrator.domain.spec import SinkSpec
 from orchestrator.settings.references import SecretReference
 
 Window = Annotated[str, "window"]
@@ -207,6 +208,9 @@ class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     delete_remote_files: Annotated[
         bool | None, "delete remote files once their answers are recorded"
     ] = None
+    sink: Annotated[
+        tuple[SinkSpec, ...], "sinks", "where outcomes go by themselves: a sink or a list of them"
+    ] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +235,6 @@ LATER: Mapping[str, str] = {
     "jobs.*.deadline": "deadlines",
     "jobs.*.budget": "budgets of a job",
     "jobs.*.canary": "canaries",
-    "jobs.*.sink": "sinks beside export",
     "jobs.*.notify": "notifications",
     "jobs.*.source.sql": "SQL sources",
     "jobs.*.source.query_file": "SQL sources",

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.domain.money import Money
+from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.units import parse_duration, parse_money, parse_size
 from orchestrator.settings.keys import Key, Kind
 from orchestrator.settings.references import PLACES, SecretReference, SecretSource
 from orchestrator.settings.schema import Size
+from orchestrator.settings.sinks import read_sinks
 
 _PASSWORD_IN_URL = re.compile(r"://[^/@?]*:[^/@]+@|[?&](?:password|sslpassword)=", re.IGNORECASE)
 _WINDOW = re.compile(r"[1-9]\d{0,3}(?:m|h|d)")
@@ -216,6 +218,13 @@ def _any(_key: Key, raw: object, _place: Place) -> object:
     return raw
 
 
+def _sinks(_key: Key, raw: object, place: Place) -> tuple[SinkSpec, ...]:
+    try:
+        return read_sinks(raw, place.base, place.home)
+    except ValueError as exc:
+        raise UnfitValue(str(exc)) from None
+
+
 def _called(raw: object) -> str:
     match raw:
         case bool():
@@ -247,4 +256,5 @@ _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "window": _window,
     "zone": _zone,
     "any": _any,
+    "sinks": _sinks,
 }

@@ -38,6 +38,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from orchestrator.failpoints import hit
 from orchestrator.sinks.chunks import CHUNK, Arrived, SinkAway, SinkRefused
 from orchestrator.sinks.row_values import RowValues
 from orchestrator.sinks.sql_types import Misfit, fitter, type_for
@@ -81,20 +82,19 @@ class SqlSink:
         with told(target.table):
             self._table = ready_table(engine, target, values)
         self._names = _names(target, values)
-        self._fit = {
-            column: fitter(self._table.c[name].type, self._dialect, nul=target.nul)
-            for column, name in self._names.items()
-        }
+        self._fit = fitters(engine, self._table, target, values)
         self._keys = tuple(target.name_of(key) for key in target.key)
         self._write = self._writer()
 
     def write(self, chunk: Sequence[Arrived]) -> str:
         """Write a chunk in one transaction. Raises SinkRefused that names record and column."""
-        rows = [self._row(values) for values in map(self._values.read, _rows(chunk))]
+        rows = [fit_row(self._fit, self._target, self._values.read(row)) for _, _, row in chunk]
         with told(self._target.table):
             try:
                 with self._engine.begin() as db:
                     self._take(db, chunk, rows)
+                    hit("sink.commit")
+                hit("sink.committed")
             except (DataError, IntegrityError) as exc:
                 raise self._culprit(rows, exc) from exc
         return ""
@@ -111,27 +111,6 @@ class SqlSink:
                 _move_mark(db, self._mark, chunk[-1][:2])
             return
         self._write(db, rows)
-
-    def _row(self, values: Row) -> Row:
-        row = {}
-        for column, name in self._names.items():
-            value = values[column]
-            try:
-                row[name] = None if value is None else self._fit[column](value)
-            except Misfit as exc:
-                raise self._misfit(values, column, str(exc)) from None
-        return row
-
-    def _misfit(self, values: Row, column: str, why: str) -> SinkRefused:
-        key = ", ".join(str(values[part])[:80] for part in self._target.key)
-        record = f"record {key}" if key else "a record"
-        return SinkRefused(
-            f"{record} does not fit the table {self._target.table}: column {column}",
-            code=MISFIT,
-            why=why,
-            safe="nothing of its chunk was written; the outcomes stay in the registry",
-            next="change the column's type, or leave it out with the option columns",
-        )
 
     def _culprit(self, rows: Sequence[Row], exc: DBAPIError) -> SinkRefused:
         """Find the row that the database refuses, by itself in a transaction that is undone."""
@@ -218,8 +197,41 @@ def _insert(db: Connection, table: Table, rows: Sequence[Row]) -> None:
     db.execute(insert(table), list(rows))
 
 
-def _rows(chunk: Sequence[Arrived]) -> Iterator[Any]:
-    return (row for _, _, row in chunk)
+Fitters = dict[str, tuple[str, Callable[[Any], Any]]]
+"""By the name of a column of the outcomes: its name in the table, and what makes values fit."""
+
+
+def fitters(engine: Engine, table: Table, target: Target, values: RowValues) -> Fitters:
+    """Return what makes the values of a row fit the columns of `table`."""
+    dialect = engine.dialect.name
+    return {
+        column: (name, fitter(table.c[name].type, dialect, nul=target.nul))
+        for column, name in _names(target, values).items()
+    }
+
+
+def fit_row(fits: Fitters, target: Target, values: Row) -> Row:
+    """Return a row as the table takes it. Raises SinkRefused that names record and column."""
+    row = {}
+    for column, (name, fit) in fits.items():
+        value = values[column]
+        try:
+            row[name] = None if value is None else fit(value)
+        except Misfit as exc:
+            raise _misfit(target, values, column, str(exc)) from None
+    return row
+
+
+def _misfit(target: Target, values: Row, column: str, why: str) -> SinkRefused:
+    key = ", ".join(str(values[part])[:80] for part in target.key)
+    record = f"record {key}" if key else "a record"
+    return SinkRefused(
+        f"{record} does not fit the table {target.table}: column {column}",
+        code=MISFIT,
+        why=why,
+        safe="nothing of its chunk was written; the outcomes stay in the registry",
+        next="change the column's type, or leave it out with the option columns",
+    )
 
 
 def _parts(rows: Sequence[Row], most: int = 200) -> Iterator[Sequence[Row]]:
@@ -242,7 +254,7 @@ def _names(target: Target, values: RowValues) -> dict[str, str]:
     return {column: target.name_of(column) for column in dict.fromkeys(wanted)}
 
 
-def ready_table(engine: Engine, target: Target, values: RowValues) -> Table:
+def ready_table(engine: Engine, target: Target, values: RowValues, *, make: bool = True) -> Table:
     """Return the table: made with typed columns if it is not there, checked if it is.
 
     Raises SinkRefused (ORC6023) when it lacks columns that it may not be given.
@@ -254,6 +266,8 @@ def ready_table(engine: Engine, target: Target, values: RowValues) -> Table:
     try:
         table = Table(bare, meta, schema=schema or None, autoload_with=engine, resolve_fks=False)
     except NoSuchTableError:
+        if not make:
+            raise
         table = Table(bare, meta, *_columns(target, values, engine), schema=schema or None)
         table.create(engine, checkfirst=True)
         return table

@@ -170,7 +170,7 @@ def test_a_wrong_setting_is_named_with_its_line(project, text, code, line, says,
 
 
 @pytest.mark.parametrize(
-    "key", ["schedule", "changed_only", "deadline", "budget", "canary", "sink", "notify"]
+    "key", ["schedule", "changed_only", "deadline", "budget", "canary", "notify"]
 )
 def test_a_setting_that_does_nothing_yet_is_refused(project, key):
     error = project.problems(f"[jobs.a]\nsource = 'a.csv'\nprompt = 'x'\n{key} = 'x'\n")

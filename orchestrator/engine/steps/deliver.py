@@ -5,17 +5,22 @@ The sink is written to first and the cursor is committed after it: what is noted
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from sqlalchemy import Connection
 
+from orchestrator.domain.delivering import kind_of
 from orchestrator.domain.model import Delivery, Job
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.engine.context import Context, Told
-from orchestrator.engine.outcome_rows import outcomes_after
-from orchestrator.engine.sinking import open_chunks
+from orchestrator.engine.outcome_rows import Rows, outcomes_after
+from orchestrator.engine.sinking import file_of, header_for, open_chunks
 from orchestrator.registry import deliveries, jobs
 from orchestrator.sinks.chunks import Arrived, ChunkSink
+from orchestrator.sinks.files import OutputFile
+from orchestrator.sinks.formats import open_sink
 
 CHUNKS = 10
 """Chunks that one delivery passes on before others have their turn."""
@@ -30,7 +35,34 @@ def deliver(ctx: Context, delivery: Delivery) -> None:
     if not sink.stream and job.state not in JOB_FINAL:
         _settle(ctx, delivery, job.stamp)
         return
+    if kind_of(sink) == "file" and not sink.stream:
+        _write_whole(ctx, job, delivery, sink)
+        return
     _pass_on(ctx, job, delivery, sink)
+
+
+def _write_whole(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None:
+    """Write the file of a job that has ended: in source order, and whole or not at all."""
+    path, kind = file_of(job, sink)
+    output = OutputFile(path)
+    try:
+        rows = 0
+        file = open_sink(kind, output, header_for(ctx, job), raw=bool(sink.options.get("raw")))
+        for chunk in Rows(ctx.registry, job):
+            ctx.may_go_on()
+            file.write(chunk)
+            rows += len(chunk)
+            delivery = ctx.registry.write(_noting(delivery, rows))
+        file.close()
+    except BaseException:
+        output.abandon()
+        raise
+    _settle(ctx, delivery, job.stamp)
+
+
+def _noting(delivery: Delivery, rows: int) -> Callable[[Connection], Delivery]:
+    # Refused when another worker has taken over: then this one's file is thrown away.
+    return lambda db: deliveries.note_memo(db, delivery, delivery.memo, rows=rows)
 
 
 def _job(ctx: Context, delivery: Delivery) -> Job:
