@@ -13,7 +13,9 @@ from orchestrator.registry.reports import CauseGroup, Example
 from orchestrator.registry.session import Registry
 
 _JOBS = 100
-_RETRYABLE = frozenset({Cause.OVERLOADED, Cause.QUOTA, Cause.SERVER, Cause.EXPIRED, Cause.MISSING})
+_RETRYABLE = frozenset(
+    {Cause.OVERLOADED, Cause.QUOTA, Cause.SERVER, Cause.EXPIRED, Cause.MISSING, Cause.INVALID}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
