@@ -49,6 +49,21 @@ class Explanation:
             ],
         }
 
+    def __str__(self) -> str:
+        """Return the story as prose, a sentence a line."""
+        parts = [
+            f"{self.subject} is {self.state.replace('_', ' ')}",
+            *_part("happened", self.happened),
+            *_part("next", self.next),
+            *_part("if you do nothing", (self.if_nothing,)),
+            *_part("your choices", tuple(f"{c.command}  {c.effect}" for c in self.choices)),
+        ]
+        return "\n".join(parts)
+
+
+def _part(title: str, sentences: tuple[str, ...]) -> list[str]:
+    return [title, *(f"  {sentence}" for sentence in sentences)] if sentences else []
+
 
 def in_utc(moment: datetime) -> str:
     """Return `2026-11-23 12:00 UTC`."""

@@ -30,7 +30,7 @@ from orchestrator.registry import accounts, batches, jobs, reports, workers
 from orchestrator.registry.session import Registry
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class JobView:
     """One job: its books, what is open, what it waits for, when it may end, what it costs.
 
@@ -49,6 +49,11 @@ class JobView:
     pace: float | None
     finish: Finish | None
     costs: Costs
+
+    def __repr__(self) -> str:
+        """Return one line, without what is asked."""
+        books = self.books
+        return f"<JobView {self.job.name!r} {self.state} {books.recorded:,}/{books.records:,}>"
 
     @property
     def books(self) -> Books:
@@ -112,13 +117,17 @@ def at_rest(view: JobView) -> bool:
     return not _AT_PROVIDER.intersection(view.batches)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BatchView:
     """One batch with its job and what it waits for."""
 
     job: Job
     batch: Batch
     waits_for: WaitsFor
+
+    def __repr__(self) -> str:
+        """Return one line, without what is asked."""
+        return f"<BatchView {self.name!r} {self.batch.state} {self.batch.requests:,} requests>"
 
     @property
     def name(self) -> str:

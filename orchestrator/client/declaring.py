@@ -19,7 +19,9 @@ from orchestrator.domain.errors import ConfigError, UsageError
 from orchestrator.domain.job_names import check_name
 from orchestrator.domain.units import parse_duration
 from orchestrator.settings import Configuration, job_and_files, policy
+from orchestrator.settings.sinks import read_sinks
 from orchestrator.settings.templates import Files, laid_over, read_template
+from orchestrator.sources.filtered import Filtered
 from orchestrator.sources.port import Opening
 from orchestrator.sources.registry import open_source
 
@@ -89,6 +91,7 @@ def _plain(
         cache_max_age=_age(wanted.cache),
         budget=wanted.budget,
         canary=_canary(wanted),
+        sinks=_sinks(configuration, wanted),
         policy=policy(configuration),
     )
 
@@ -97,24 +100,46 @@ def _with_source(
     spec: domain.JobSpec, wanted: JobSpec, opening: Opening, folder: Path
 ) -> domain.JobSpec:
     """Return `spec` with a source that can be read twice, and with its key."""
-    source = wanted.source
-    if isinstance(source, str | Path):
-        location = str(source)
-    else:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        location = str(rows.keep(source, Path(tempfile.mkdtemp(dir=folder)), spec.name))
-    spec = msgspec.structs.replace(spec, source=location)
-    opened = open_source(location, spec.source_format, options=spec.source_options, opening=opening)
+    spec = msgspec.structs.replace(spec, source=_location(wanted, folder))
+    opened = open_source(
+        spec.source, spec.source_format, options=spec.source_options, opening=opening
+    )
     if spec.key is None and not spec.lines and _KEY in opened.shape().names:
         spec = msgspec.structs.replace(spec, key=_KEY)
     if wanted.messages is None:
         return spec
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"{spec.name}.{domain.RENDERED}"
-    messages.render(opened, wanted.messages, path)
+    path = _new_folder(folder) / f"{spec.name}.{domain.RENDERED}"
+    chosen = Filtered(opened, spec.where) if spec.where else opened
+    messages.render(chosen, wanted.messages, path, limit=spec.limit)
     return msgspec.structs.replace(
         spec, source=str(path), source_format=domain.RENDERED, source_options={}
     )
+
+
+def _location(wanted: JobSpec, folder: Path) -> str:
+    """Return where the records are; those in memory are kept in a file first."""
+    source = wanted.source
+    if isinstance(source, str | Path):
+        return _absolute(source)
+    if isinstance(source, list | tuple) and source and all(map(_is_path, source)):
+        return "\n".join(_absolute(path) for path in source)
+    return str(rows.keep(source, _new_folder(folder), wanted.name))
+
+
+def _is_path(item: object) -> bool:
+    return isinstance(item, str | Path)
+
+
+def _absolute(source: str | Path) -> str:
+    """Return a path from the root: whoever looks at the job later may stand elsewhere."""
+    text = str(source)
+    elsewhere = "://" in text or text.startswith(("job:", "sql:"))
+    return text if elsewhere else str(Path(text).expanduser().absolute())
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def _key(wanted: JobSpec) -> str | None:
@@ -160,6 +185,18 @@ def _age(cache: bool | str) -> int | None:
     except ValueError as error:
         raise UsageError(
             "cache is no age", why=str(error), next='cache=True or cache="7d"'
+        ) from None
+
+
+def _sinks(configuration: Configuration, wanted: JobSpec) -> tuple[domain.SinkSpec, ...]:
+    try:
+        return read_sinks(list(wanted.sinks), configuration.cwd, configuration.home)
+    except ValueError as error:
+        raise UsageError(
+            f"a sink of job {wanted.name} is none",
+            code="ORC6025",
+            why=str(error),
+            next='sinks=["out.parquet", {"sql": "warehouse", "table": "tags"}]',
         ) from None
 
 

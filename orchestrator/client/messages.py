@@ -20,8 +20,8 @@ _CHUNK = 500
 Make = Callable[[Row], Sequence[Message]]
 
 
-def render(source: Source, make: Make, path: Path) -> None:
-    """Call `make` with each row of `source`, typed, and keep what it returns beside the record.
+def render(source: Source, make: Make, path: Path, *, limit: int | None = None) -> None:
+    """Call `make` with the rows of `source`, typed, and keep what it returns beside each record.
 
     A call that fails, or returns no list of messages, becomes a bad row: all of them are told
     together, each with its place, when the job is planned or submitted.
@@ -29,7 +29,7 @@ def render(source: Source, make: Make, path: Path) -> None:
     shape = source.shape()
     typed = Typed(shape.columns)
     with RenderedFile(path, shape) as file:
-        for chunk in _chunks(source.records()):
+        for chunk in _chunks(islice(source.records(), limit)):
             good = [row for row in chunk if isinstance(row, Record)]
             rows = iter(typed.rows([dict(row.data) for row in good]))
             for row in chunk:

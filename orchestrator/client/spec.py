@@ -21,11 +21,11 @@ class Frame(Protocol):
         """Hand the table over as a stream of Arrow batches."""
 
 
-Source = str | Path | Frame | Iterable[Row]
+Source = str | Path | Sequence[str | Path] | Frame | Iterable[Row]
 """Where records come from.
 
-A path, a pattern of paths, a URL, `sql:CONNECTION`, `job:NAME`; or the records themselves: a
-frame, a table, any iterable of mappings.
+A path, a pattern of paths, several paths, a URL, `sql:CONNECTION`, `job:NAME`; or the records
+themselves: a frame, a table, any iterable of mappings.
 """
 
 

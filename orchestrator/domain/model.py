@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -153,7 +153,7 @@ class Job:
     name: str
     state: JobState
     provider: str
-    spec: str
+    spec: str = field(repr=False)
     digest: str
     books: Books
     batches: int
@@ -219,7 +219,7 @@ class Batch:
     remote_id: str | None = None
     remote_status: str | None = None
     remote_word: str | None = None
-    remote_raw: str | None = None
+    remote_raw: str | None = field(default=None, repr=False)
     remote_total: int | None = None
     remote_completed: int | None = None
     remote_failed: int | None = None

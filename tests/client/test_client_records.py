@@ -226,3 +226,43 @@ def test_exports_go_to_files_of_every_format(lite: Orchestrator, home: Path):
     ]
     assert len(job.outcomes(key="r-00*").to_polars()) == 10
     assert job.verify(export="out.csv").ok
+
+
+def test_several_files_and_patterns_are_one_source(lite: Orchestrator, home: Path):
+    for number, row in enumerate(ROWS[:3]):
+        pl.DataFrame([row]).write_parquet(home / f"part-{number}.parquet")
+    listed = lite.plan(a_spec(source=["part-0.parquet", Path("part-2.parquet")]))
+    assert (listed.requests, lite.plan(a_spec(source="part-*.parquet")).requests) == (2, 3)
+
+
+def test_another_jobs_answers_are_a_source(lite: Orchestrator):
+    lite.submit(a_spec("first")).wait(timeout="60s")
+    job = lite.submit(a_spec("second", source="job:first", key=None, prompt="Again: {answer_text}"))
+    assert [o.key for o in job.outcomes()] == [row["id"] for row in ROWS]
+
+
+def test_messages_are_made_for_wanted_records_only(lite: Orchestrator):
+    seen: list[str] = []
+
+    def ask(row: Any) -> list:
+        seen.append(row["id"])
+        return [{"role": "user", "content": row["text"]}]
+
+    spec = a_spec(prompt=None, messages=ask, where="id >= 'r-004'", limit=2)
+    job = lite.submit(spec)
+    assert seen == [o.key for o in job.outcomes()] == ["r-004", "r-005"]
+
+
+def test_outcomes_go_to_the_sinks_that_the_job_names(lite: Orchestrator, home: Path):
+    job = lite.submit(a_spec(sinks=["out.jsonl", {"file": "out.parquet"}]))
+    job.wait(timeout="60s")
+    with lite.daemon():
+        while not (home / "out.parquet").exists():
+            lite.status()
+    assert pl.read_parquet(home / "out.parquet").height == 12
+
+
+def test_a_sink_that_is_none_is_refused(lite: Orchestrator):
+    with pytest.raises(errors.UsageError) as refused:
+        lite.plan(a_spec(sinks=[{"nonsense": 1}]))
+    assert refused.value.code == "ORC6025"
