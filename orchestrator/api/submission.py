@@ -90,7 +90,10 @@ def plan(
     _refuse_other_template(contract)
     with scanned(spec, profile, opening, workdir, requests_per_batch) as (source, scan):
         _refuse_other_source(contract, scan)
-        samples = tuple(islice(intake.requests(spec, profile, source, scan), show)) if show else ()
+        showing = show and not scan.nothing_changed
+        samples = (
+            tuple(islice(intake.requests(spec, profile, source, scan), show)) if showing else ()
+        )
         made = _priced(spec, profile, scan, samples)
     return replace(made, files=files)
 

@@ -71,6 +71,10 @@ def _content(spec: JobSpec, _profile: Profile) -> Iterator[tuple[str, str]]:
         yield CONTENT, "ready batch lines hold their own body: leave out images and overrides"
     if spec.lines and spec.key not in (None, "custom_id"):
         yield CONTENT, f'ready batch lines are known by custom_id: leave out the key "{spec.key}"'
+    if spec.changed_only and spec.on_duplicate != "error":
+        yield CONTENT, f'what changed is told by the key: on_duplicate is "{spec.on_duplicate}"'
+    if spec.changed_only and not (spec.lines or spec.key or spec.source.startswith("job:")):
+        yield CONTENT, "what changed is told by the key: say which column identifies a record"
     if spec.limit is not None and spec.limit < 1:
         yield CONTENT, f"the limit is {spec.limit:,} records; the least is 1"
 

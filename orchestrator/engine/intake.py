@@ -49,6 +49,11 @@ class Scan:
     before; `skipped` those left out for it. `files` lists the first 1,000 of `files_total`.
     `identical` counts requests that ask the same as another. `violations` holds the first
     of `violations_total`, by position. Valid as long as the scan's `workdir`.
+
+    `source_hash` stands for the whole source, `source_digest` for what was chosen of it.
+    `passed_over` did not fit the spec's condition; `unchanged` is held by earlier jobs as it is.
+    `latest`: the latest job of the same series; `changed_since`: its name, where the source was
+    another one then.
     """
 
     source_name: str
@@ -68,6 +73,16 @@ class Scan:
     violations: tuple[Violation, ...]
     violations_total: int
     keys: Keys
+    source_hash: str = ""
+    passed_over: int = 0
+    unchanged: int = 0
+    latest: str = ""
+    changed_since: str = ""
+
+    @property
+    def nothing_changed(self) -> bool:
+        """Whether earlier jobs hold every record as it is: there is nothing to send."""
+        return self.unchanged > 0 and not self.rows and self.violations_total <= 1
 
 
 def scan(

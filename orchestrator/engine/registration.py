@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -21,13 +21,14 @@ from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake, sharing
 from orchestrator.engine.checking_sinks import check_sinks
+from orchestrator.engine.chosen import choose
 from orchestrator.engine.context import Context
+from orchestrator.engine.history import series_of
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import opening as opened_by
 from orchestrator.registry import jobs, requests, stages
 from orchestrator.registry.sharing import seqs
 from orchestrator.sources.port import Opening, Source
-from orchestrator.sources.registry import open_source
 
 CHUNK = 5_000
 """Records registered a transaction."""
@@ -42,12 +43,24 @@ def no_progress(_done: int, _all: int) -> None:
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job, and whether it was there before: `already` whole, or `resumed` in the middle."""
+    """The job, and whether it was there before: `already` whole, or `resumed` in the middle.
+
+    `passed_over` records do not fit the spec's condition, `unchanged` ones are held by earlier
+    jobs as they are. `changed_since`: the latest job over the same source, as it was then.
+    """
 
     job: Job
     already: bool = False
     resumed: bool = False
     skipped: int = 0
+    passed_over: int = 0
+    unchanged: int = 0
+    changed_since: str = ""
+
+    @property
+    def nothing_changed(self) -> bool:
+        """Whether nothing was registered, since earlier jobs hold every record as it is."""
+        return self.already and self.unchanged > 0
 
 
 def accept(_scan: Scan) -> None:
@@ -75,12 +88,16 @@ def register(
     opening, limit = opened_by(ctx.connections, lambda: ctx.registry), ctx.requests_per_batch
     with scanned(spec, profile, opening, ctx.spool.directory, limit) as (source, scan):
         check(scan)
+        if scan.nothing_changed:
+            return _unchanged(ctx, scan)
         digest = spec.digest(scan.source_digest)
-        job, added = enter(ctx, spec, digest, scan.shape, actor, stage=stage)
+        job, added = enter(
+            ctx, spec, digest, scan.shape, actor, stage=stage, source_digest=scan.source_hash
+        )
         if job.digest != digest:
             raise name_taken(job)
         if job.state is not JobState.REGISTERING:
-            return Submitted(job=job, already=True)
+            return _told(scan, job, already=True)
         try:
             _register(
                 ctx,
@@ -94,7 +111,28 @@ def register(
             ctx.registry.write(lambda db: jobs.forget(db, job))
             raise
         whole = ctx.registry.write(lambda db: complete(ctx, db, job.id, actor, stage))
-    return Submitted(job=whole, resumed=not added, skipped=scan.skipped)
+    return _told(scan, whole, resumed=not added)
+
+
+def _told(scan: Scan, job: Job, *, already: bool = False, resumed: bool = False) -> Submitted:
+    return Submitted(
+        job=job,
+        already=already,
+        resumed=resumed,
+        skipped=0 if already else scan.skipped,
+        passed_over=scan.passed_over,
+        unchanged=scan.unchanged,
+        changed_since=scan.changed_since,
+    )
+
+
+def _unchanged(ctx: Context, scan: Scan) -> Submitted:
+    """Return the latest job of the series: with those before it, it holds every record as it is."""
+    with ctx.registry.read() as db:
+        job = jobs.find(db, scan.latest)
+    if job is None:
+        raise NotFound(f"job {scan.latest} was removed just now", next="submit it again")
+    return _told(scan, job, already=True)
 
 
 @contextmanager
@@ -104,17 +142,15 @@ def scanned(
     """Open and scan the source in a work directory of its own; refuse what breaks a rule."""
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="scan-", dir=parent) as folder:
-        source = open_source(
-            spec.source,
-            spec.source_format,
-            options=spec.source_options,
-            opening=replace(opening, workdir=Path(folder)),
-        )
+        workdir = Path(folder)
+        chosen = choose(spec, profile, opening, workdir)
         scan = intake.scan(
-            spec, profile, source, workdir=Path(folder), requests_per_file=requests_per_file
+            spec, profile, chosen.records, workdir=workdir, requests_per_file=requests_per_file
         )
-        intake.refuse(scan)
-        yield source, scan
+        scan = chosen.told(scan)
+        if not scan.nothing_changed:
+            intake.refuse(scan)
+        yield chosen.records, scan
 
 
 def enter(
@@ -125,12 +161,13 @@ def enter(
     actor: str,
     *,
     stage: Stage | None = None,
+    source_digest: str = "",
 ) -> tuple[Job, bool]:
     """Return the job of this name, and whether it was made just now.
 
-    The job of a `stage` may be one that was cut off with other content: it is made anew.
+    The job of a `stage` may be one that was cut off with other content: it is made anew. A run
+    that sends changes only takes the next free name of its series.
     """
-    text = msgspec.json.encode(spec).decode()
     told = msgspec.json.encode(shape).decode()
 
     def work(db: Connection) -> tuple[Job, bool]:
@@ -138,20 +175,23 @@ def enter(
             _refuse_name_of_stage(db, spec.name)
         else:
             _forget_cut_off(db, stages.lock(db, stage), digest)
+        name = _name_of_run(db, spec, digest) if spec.changed_only else spec.name
         added = jobs.add(
             db,
-            name=spec.name,
+            name=name,
             provider=spec.provider,
-            spec=text,
+            spec=msgspec.json.encode(msgspec.structs.replace(spec, name=name)).decode(),
             digest=digest,
             shape=told,
+            series=series_of(spec),
+            source_digest=source_digest[:64],
             growing=stage is not None and stage.stream,
             now=ctx.now(),
             actor=actor,
         )
-        found = added or jobs.find(db, spec.name)
+        found = added or jobs.find(db, name)
         if found is None:
-            raise NotFound(f"job {spec.name} was removed just now", next="submit it again")
+            raise NotFound(f"job {name} was removed just now", next="submit it again")
         return found, added is not None
 
     return ctx.registry.write(work)
@@ -225,6 +265,24 @@ def _enter_in_stage(ctx: Context, db: Connection, stage: Stage, job: Job) -> Non
     over = upstream.books.records - rows if upstream is not None else 0
     stage = stages.change(db, stage, job_id=job.id, rows=rows, passed_over=max(0, over))
     stages.finish(db, stage, now=ctx.now(), actor=ctx.actor)
+
+
+def _name_of_run(db: Connection, spec: JobSpec, digest: str) -> str:
+    """Return the first name of a series that is free, or that the very same content has.
+
+    What another run was cut off in, with content that is no more, is removed: nothing of it was
+    sent, and nobody will go on with it.
+    """
+    name, series = spec.name, series_of(spec)
+    for number in count(2):
+        job = jobs.find(db, name)
+        if job is None or job.digest == digest or (number == 2 and job.series != series):
+            return name
+        if job.series == series and job.state is JobState.REGISTERING:
+            jobs.forget(db, job)
+            return name
+        name = f"{spec.name}-{number}"
+    raise AssertionError("unreachable: the numbers do not end")
 
 
 def _refuse_name_of_stage(db: Connection, name: str) -> None:
