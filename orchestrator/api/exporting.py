@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.progress import Prices, no_prices
-from orchestrator.engine.outcome_rows import OPEN, Rows, header
+from orchestrator.engine.ahead import ahead
+from orchestrator.engine.outcome_rows import Rows, header
+from orchestrator.engine.row_maker import OPEN
 from orchestrator.engine.source_columns import source_columns, typed_columns
 from orchestrator.registry.session import Registry
 from orchestrator.sinks.files import Output
 from orchestrator.sinks.formats import open_sink
-from orchestrator.sinks.port import COLUMNS, Header, Sink
+from orchestrator.sinks.port import COLUMNS, Block, BlockSink, Header, Sink
 
 Progress = Callable[[int, int], None]
 """`(rows so far, records looked at)`, after every chunk."""
@@ -53,16 +55,24 @@ def export(
         columns = header_for(registry, job, kind)
         sink = opened = open_sink(kind, output, columns, raw=raw)
         rows, still_open, seen = 0, 0, Rows(registry, job, where, prices)
-        for chunk in seen:
-            sink.write(chunk)
-            rows += len(chunk)
-            still_open += sum(row.outcome == OPEN for row in chunk)
+        for block in seen.blocks(ahead):
+            put(sink, block)
+            rows += len(block.outcome)
+            still_open += block.outcome.count(OPEN)
             on_progress(rows, seen.looked_at)
         sink.close()
     except BaseException:
         opened.abandon()
         raise
     return Exported(rows, still_open, columns.renamed, seen.currency)
+
+
+def put(sink: Sink, block: Block) -> None:
+    """Hand rows to a sink, side by side if it takes them so."""
+    if isinstance(sink, BlockSink):
+        sink.write_block(block)
+    else:
+        sink.write(block.rows())
 
 
 def header_for(registry: Registry, job: Job, kind: str) -> Header:

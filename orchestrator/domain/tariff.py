@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from typing import Any, overload
 
 from orchestrator.domain.profile import Price
 
@@ -56,7 +58,7 @@ class Tariff:
         prices = (price.input, price.cached_input, price.output)
         places = max(0, *(-int(p.normalize().as_tuple().exponent) for p in prices))
         self._input, self._cached, self._output = (int(p.scaleb(places)) for p in prices)
-        self._places = places + _MILLION_DIGITS
+        self.places = places + _MILLION_DIGITS
         self.currency = price.currency
 
     def units(self, tokens_in: int | None, tokens_out: int | None, cached: int | None) -> int:
@@ -66,9 +68,46 @@ class Tariff:
         fresh = (whole - part) * self._input
         return fresh + part * self._cached + (tokens_out or 0) * self._output
 
+    def usual(self, usage: Iterable[tuple[int, int, int]]) -> list[int]:
+        """Return the prices of answers by tokens in, out and, of those in, cached ones."""
+        fresh, cached, out = self._input, self._cached, self._output
+        return [
+            (whole - part) * fresh + part * cached + given * out for whole, given, part in usage
+        ]
+
     def written(self, units: int) -> str:
         """Return an amount as a decimal number, exact, without an exponent."""
-        digits = str(units).rjust(self._places + 1, "0")
-        fraction = digits[-self._places :].rstrip("0")
-        whole = digits[: -self._places]
+        digits = str(units).rjust(self.places + 1, "0")
+        fraction = digits[-self.places :].rstrip("0")
+        whole = digits[: -self.places]
         return f"{whole}.{fraction}" if fraction else whole
+
+    def read(self, amount: str) -> int:
+        """Return the units of an amount that was written."""
+        return int(Decimal(amount).scaleb(self.places))
+
+
+class Costs(Sequence[str | None]):
+    """Amounts under one tariff, written only where they are looked at. None is not known."""
+
+    def __init__(self, tariff: Tariff, units: list[int | None]) -> None:
+        self.tariff = tariff
+        self.units = units
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @overload
+    def __getitem__(self, index: int) -> str | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str | None]: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Costs(self.tariff, self.units[index])
+        units = self.units[index]
+        return None if units is None else self.tariff.written(units)
+
+    def __setitem__(self, index: int, amount: str | None) -> None:
+        self.units[index] = None if amount is None else self.tariff.read(amount)

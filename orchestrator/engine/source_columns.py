@@ -9,8 +9,8 @@ import msgspec
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.model import Job
 from orchestrator.domain.shape import Column, read_shape
+from orchestrator.engine.blocks import FIRST, next_size
 from orchestrator.engine.inferring import Inference
-from orchestrator.engine.outcome_rows import FIRST, next_size
 from orchestrator.registry import outcomes
 from orchestrator.registry.session import Registry
 

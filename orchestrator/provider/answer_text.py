@@ -22,6 +22,8 @@ class _Completion(msgspec.Struct, gc=False):
 
 
 _FAST = msgspec.json.Decoder(_Completion)
+_ALL = msgspec.json.Decoder(list[_Completion | None])
+_EACH = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _CHOICES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _CALLS = ("tool_calls", "function_call")
@@ -44,6 +46,20 @@ def answer_text(body: str) -> str:
     if text:
         return _storable(text)
     return _as_json(body)
+
+
+def answer_texts(bodies: str | bytes) -> list[str]:
+    """Return what each response body in a JSON array says, as `answer_text` does; never raises.
+
+    Of null, where there is no body, it returns anything.
+    """
+    try:
+        texts = [each.choices[0].message.content if each else "-" for each in _ALL.decode(bodies)]
+        if all(texts):
+            return texts
+    except (msgspec.DecodeError, UnicodeError, RecursionError, IndexError):
+        pass  # an unusual shape among them: the slower way reads each
+    return [answer_text(bytes(body).decode("utf-8", "replace")) for body in _EACH.decode(bodies)]
 
 
 def _as_json(body: str) -> str:

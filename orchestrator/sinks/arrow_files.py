@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from orchestrator.sinks.files import Output
 from orchestrator.sinks.port import Block, Header, OutcomeRow, block_of
 
 GROUP_ROWS = 100_000
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 """A group of rows is written when it has so many, or so many bytes: readers skip whole groups."""
 
 
@@ -54,7 +55,7 @@ class _Writer(Protocol):
 
 
 class ArrowSink:
-    """A file of record batches. Holds one group of rows."""
+    """A file of record batches. Holds two groups of rows: a thread writes one."""
 
     def __init__(self, output: Output, header: Header) -> None:
         self._output = output
@@ -63,6 +64,8 @@ class ArrowSink:
         self._rows = self._bytes = 0
         file = pa.PythonFile(Handle(output), mode="w")
         self._writer = self._open(file, self._table.schema)
+        self._thread = ThreadPoolExecutor(1, "sink")
+        self._written: Future[None] | None = None
 
     def _open(self, file: pa.PythonFile, schema: pa.Schema) -> _Writer:
         return _writer(pa.ipc.new_file(file, schema))
@@ -84,17 +87,26 @@ class ArrowSink:
         """Complete the file."""
         if self._group:
             self._write_group()
+        self._wait()
+        self._thread.shutdown()
         self._writer.close()
         self._output.close()
 
     def abandon(self) -> None:
         """Leave nothing behind."""
+        self._thread.shutdown()
         self._output.abandon()
 
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._group, self._table.schema)
         self._group, self._rows, self._bytes = [], 0, 0
-        self._writer.write_table(table.combine_chunks())
+        self._wait()
+        self._written = self._thread.submit(self._writer.write_table, table)
+
+    def _wait(self) -> None:
+        """Wait until what was handed over is written. Raises what went wrong with it."""
+        if self._written is not None:
+            self._written.result()
 
 
 class FeatherSink(ArrowSink):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import msgspec
@@ -10,8 +11,10 @@ import pyarrow as pa
 
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.shape import Column
+from orchestrator.domain.tariff import Costs
 from orchestrator.sinks.arrow_types import JSON, arrow_type
 from orchestrator.sinks.arrow_values import MISFITS, Codec, codec_of
+from orchestrator.sinks.joined import Joined
 from orchestrator.sinks.port import COLUMNS, Block, Header, OutcomeRow, block_of
 
 NO_FIT = "ORC6010"
@@ -95,10 +98,12 @@ class _Members:
         if not self._columns:
             return []
         try:
-            rows = self._decode(f"[{','.join(texts)}]")
+            rows = self._decode(
+                texts.array if isinstance(texts, Joined) else f"[{','.join(texts)}]"
+            )
         except (msgspec.DecodeError, UnicodeError):
             return self._exactly(texts)
-        columns = ([getattr(row, field) for row in rows] for field in self._fields)
+        columns = (list(map(attrgetter(field), rows)) for field in self._fields)
         return [self._array(number, values) for number, values in enumerate(columns)]
 
     def _exactly(self, texts: Sequence[str]) -> list[pa.Array]:
@@ -144,7 +149,16 @@ def _codec_of_ours(column: Column) -> Codec:
     kind = arrow_type(column.type)
     if not pa.types.is_decimal(kind):
         return codec_of(kind)
-    return Codec(str, lambda values: pa.array(values, pa.string()).cast(kind, safe=False))
+    return Codec(str, lambda values: _costs(values, kind))
+
+
+def _costs(values: Sequence[str | None], kind: pa.Decimal128Type) -> pa.Array:
+    if not isinstance(values, Costs) or values.tariff.places > kind.scale:
+        return pa.array(list(values), pa.string()).cast(kind, safe=False)
+    raised = 10 ** (kind.scale - values.tariff.places)
+    units = [None if each is None else each * raised for each in values.units]
+    whole = pa.array(units, pa.int64()).cast(pa.decimal128(kind.precision, 0))
+    return whole.view(kind)  # the same integers, with the point set
 
 
 def _json_texts(values: Sequence[msgspec.Raw | None]) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from orchestrator.domain.shape import Column
 
@@ -84,6 +84,14 @@ class Sink(Protocol):
 
     def abandon(self) -> None:
         """Leave nothing of what was written behind."""
+
+
+@runtime_checkable
+class BlockSink(Protocol):
+    """A sink that is faster with rows side by side."""
+
+    def write_block(self, block: Block) -> None:
+        """Take the next rows. Raises SinkError."""
 
 
 class Header(NamedTuple):

@@ -18,10 +18,13 @@ from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
 from orchestrator.domain.profile import Price
 from orchestrator.domain.shape import Column
 from orchestrator.domain.tariff import Tariff
-from orchestrator.engine import source_columns
-from orchestrator.provider.answer_text import answer_text
+from orchestrator.engine import blocks, source_columns
+from orchestrator.engine.outcome_rows import Rows
+from orchestrator.provider.answer_text import answer_text, answer_texts
 from orchestrator.provider.profiles import load_profile
 from orchestrator.registry import jobs
+from orchestrator.registry.joined import joined_range
+from orchestrator.registry.outcomes import span
 from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
 from orchestrator.sinks.formats import format_of
@@ -95,6 +98,33 @@ def test_a_filter_exports_only_what_matches_still_in_order(shared):
     rows = [json.loads(line) for line in text.splitlines()]
     assert done.rows == len(rows) == job.books.failed
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["done", "labels"])
+def test_records_read_joined_are_those_read_one_by_one(shared, name, monkeypatch):
+    monkeypatch.setattr(blocks, "ODD_SHARE", 1)
+    monkeypatch.setattr(blocks, "FIRST", 150)
+    every = parse_filter("key:r-*", RECORD_FIELDS, now=shared.clock.now())
+    job = shared.job(name)
+    joined = [row for chunk in Rows(shared.registry, job, (), price) for row in chunk]
+    single = [row for chunk in Rows(shared.registry, job, every, price) for row in chunk]
+    assert joined == single
+    assert len(single) == job.books.records
+    assert len({(row.outcome, row.attempts) for row in single}) > 2 or name == "labels"
+
+
+def test_a_chunk_of_odd_records_is_read_one_by_one(shared):
+    job = shared.job("labels")
+    first, last = span(job.id, 0, 100)
+    with shared.registry.read() as db:
+        joined = joined_range(db, first, last)
+    assert blocks.usable(joined, first, last) is None
+    assert blocks.usable(joined._replace(odd="[]"), first, last) == []
+    for wrong in (
+        joined._replace(odd="[]", last_model="other"),
+        joined._replace(odd="[]", ids="[1]"),
+    ):
+        assert blocks.usable(wrong, first, last) is None
 
 
 def test_source_values_stay_as_they_were(world, write_lines):
@@ -406,6 +436,9 @@ def completion(message):
     ],
 )
 def test_the_text_of_an_answer_is_found_in_every_shape(body, text):
+    if body != "not json":
+        usual = completion({"content": "usual"})
+        assert answer_texts(f"[{usual},null,{body}]")[::2] == ["usual", text]
     assert answer_text(body) == text
 
 
