@@ -52,7 +52,10 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordTrace:
-    """One record: its source row, the rendered request, its attempts, its state."""
+    """One record: its source row, the rendered request, its attempts, its state.
+
+    `repair` is what was sent in the request's place after an answer that did not fit.
+    """
 
     job: str
     key: str
@@ -65,6 +68,7 @@ class RecordTrace:
     row: str
     request: str
     attempts: tuple[Attempt, ...]
+    repair: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form; row and request are objects."""
@@ -79,6 +83,7 @@ class RecordTrace:
             "place": self.place,
             "row": _parsed(self.row),
             "request": _parsed(self.request),
+            "repair": _parsed(self.repair),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
         }
 
@@ -113,6 +118,7 @@ def trace_record(registry: Registry, found: Found) -> RecordTrace:
         row=known.payload["record"],
         request=known.payload["body"],
         attempts=tuple(attempts),
+        repair=known.payload["repair"],
     )
 
 

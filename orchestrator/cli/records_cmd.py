@@ -114,6 +114,9 @@ def _lines(trace: RecordTrace, console: Console) -> Iterator[str]:
     yield f"   {human.plain(trace.row)}"
     yield f" request   custom_id {human.plain(trace.custom_id)}"
     yield f"   {human.plain(trace.request)}"
+    if trace.repair is not None:
+        yield " repair    sent in its place after an answer that did not fit"
+        yield f"   {human.plain(trace.repair)}"
     if not trace.attempts:
         yield " no attempt yet: it waits for a batch"
     for number, attempt in enumerate(trace.attempts, start=1):

@@ -1,6 +1,7 @@
 """What a job's schema asks of its answers: the JSON found in a text, and whether it fits.
 
-How JSON is found, in this order:
+A block `<think>...</think>` that the text begins with is passed over: what a model tries out there
+is not its answer. How JSON is found in the rest, in this order:
 
 1. the whole text is JSON;
 2. a fenced block (three backquotes on lines of their own) is a JSON object or array;
@@ -37,6 +38,7 @@ _MOST_ERRORS = 3
 _ONE_ERROR = 300
 _VALUE = "the value"
 _FENCE = "```"
+_THINKS, _THOUGHT = "<think>", "</think>"
 _BRACKET = re.compile(r"[{\[]")
 _decode = msgspec.json.decode
 
@@ -61,12 +63,16 @@ class Checker:
 
     def check(self, text: str) -> Checked:
         """Return the JSON that `text` holds if it fits the schema. Never raises."""
-        try:
-            value = _decode(text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return self._unwrapped(text)
-        if self._fits(value):
-            return Checked(_compact(text))
+        said = _behind_thought(text)
+        for whole in (text,) if said is text else (text, said):
+            try:
+                value = _decode(whole)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                continue
+            return Checked(_compact(whole)) if self._fits(value) else self._misfit(value)
+        return self._unwrapped(said)
+
+    def _misfit(self, value: object) -> Checked:
         return Checked(None, self._words(value))
 
     def _unwrapped(self, text: str) -> Checked:
@@ -85,7 +91,7 @@ class Checker:
                 return Checked(None, f"the answer holds {count:,} different values that fit")
         if misfit is msgspec.UNSET:
             return Checked(None, NO_JSON if text.strip() else EMPTY)
-        return Checked(None, self._words(misfit))
+        return self._misfit(misfit)
 
     def _words(self, value: object) -> str:
         told = []
@@ -189,6 +195,14 @@ def _capped(text: str, most: int) -> str:
 def _compact(text: str) -> str:
     """Return valid JSON without blanks; numbers and escapes stay as they are."""
     return msgspec.json.format(text, indent=-1)
+
+
+def _behind_thought(text: str) -> str:
+    """Return what stands behind the thoughts that `text` begins with; `text` if it has none."""
+    if not text.lstrip().startswith(_THINKS):
+        return text
+    _thoughts, ends, said = text.partition(_THOUGHT)
+    return said if ends else text
 
 
 def _fenced(text: str) -> Iterator[tuple[str, Any]]:

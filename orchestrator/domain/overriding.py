@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from orchestrator.domain.errors import TemplateError
 from orchestrator.domain.intake import Record
+from orchestrator.domain.near_names import did_you_mean
 from orchestrator.domain.profile import Profile
-from orchestrator.domain.prompt_text import did_you_mean
 from orchestrator.domain.rules import FORBIDDEN, MODEL, forbidden, model_reason
 from orchestrator.domain.spec import JobSpec
 
@@ -87,6 +88,8 @@ def _refuse(path: tuple[str, ...], column: str, columns: Sequence[str] | None) -
 def _value(record: Record, column: str) -> Any:  # noqa: ANN401 - any JSON value
     """Return what a column holds; text that is no JSON source's is JSON where it looks so."""
     value = record.data.get(column)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if not isinstance(value, str):
         return msgspec.to_builtins(value)
     if record.raw:

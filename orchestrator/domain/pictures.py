@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orchestrator.domain.errors import TemplateError
-from orchestrator.domain.prompt_text import did_you_mean
+from orchestrator.domain.near_names import did_you_mean
 from orchestrator.domain.spec import JobSpec
 
 PICTURE = "ORC2111"

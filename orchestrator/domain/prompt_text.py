@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import minijinja
 import msgspec
 
 from orchestrator.domain.errors import TemplateError
+from orchestrator.domain.near_names import did_you_mean, listed
 from orchestrator.domain.spec import JobSpec
 
 RENDER = "ORC2102"
@@ -114,9 +115,9 @@ class _Placeholders:
         if near and near[0] == plain:
             hint = f"write {{{plain}}}: a placeholder is a column's plain name"
         elif near:
-            hint = f"did you mean {{{near[0]}}}? the source has {_listed(columns)}"
+            hint = f"did you mean {{{near[0]}}}? the source has {listed(columns)}"
         else:
-            hint = f"the source has {_listed(columns)}; write {{{{ and }}}} for literal braces"
+            hint = f"the source has {listed(columns)}; write {{{{ and }}}} for literal braces"
         return TemplateError(
             f'the {self._what} names the column "{name}" at character {at}, '
             "the source has none of that name",
@@ -182,21 +183,9 @@ class _Jinja:
         return f"{told}; {did_you_mean(missing[1], data)}"
 
 
-def did_you_mean(name: str, columns: Iterable[str]) -> str:
-    """Return which column may have been meant by `name`, or which there are."""
-    known = list(columns)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f'did you mean "{near[0][:80]}"?' if near else f"the columns are {_listed(known)}"
-
-
 def _never_escape(_name: str) -> bool:
     return False
 
 
 def _percent(literal: str) -> str:
     return literal.replace("%", "%%")
-
-
-def _listed(columns: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(columns[:most])
-    return f"{shown} and {len(columns) - most:,} more" if len(columns) > most else shown

@@ -7,6 +7,7 @@ of the job as a whole stand at position 0.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ MAX_KEY_BYTES = 1024
 
 SUFFIX_ROOM = 16
 """Bytes by which `~2`, `~3` and so on may lengthen a line after its size was checked."""
+
+_ANSWER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What OpenAI takes as the name of a schema; others take no less."""
 
 MAX_MODELS = 100
 """Different models one job may name: each is packed apart and counted apart."""
@@ -49,7 +53,7 @@ def job_violations(spec: JobSpec, profile: Profile) -> list[Violation]:
     """Return the rules that `spec` breaks whatever its records are."""
     return [
         Violation(0, code, reason)
-        for rule in (_content, _endpoint, _window, _metadata, _job_model, _job_body)
+        for rule in (_content, _answer, _endpoint, _window, _metadata, _job_model, _job_body)
         for code, reason in rule(spec, profile)
     ]
 
@@ -77,6 +81,12 @@ def _content(spec: JobSpec, _profile: Profile) -> Iterator[tuple[str, str]]:
         yield CONTENT, "what changed is told by the key: say which column identifies a record"
     if spec.limit is not None and spec.limit < 1:
         yield CONTENT, f"the limit is {spec.limit:,} records; the least is 1"
+
+
+def _answer(spec: JobSpec, _profile: Profile) -> Iterator[tuple[str, str]]:
+    if spec.answer is not None and not _ANSWER_NAME.fullmatch(spec.answer.name):
+        named = shortened(spec.answer.name)
+        yield CONTENT, f"an answer is called by 1 to 64 letters, digits, _ and -, not {named}"
 
 
 def _endpoint(spec: JobSpec, profile: Profile) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from orchestrator.domain.errors import NotFound, TemplateError
-from orchestrator.domain.prompt_text import did_you_mean
+from orchestrator.domain.near_names import did_you_mean
 from orchestrator.domain.spec import Answer, JobSpec
 
 MAX_BYTES = 1_000_000

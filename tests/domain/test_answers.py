@@ -50,6 +50,8 @@ def checker():
         f"As in ```{GOOD}```",
         f'<think>{{"label": "posi</think>{GOOD}',
         f"\ufeff{GOOD}",
+        f'<think>Is it {{"label": "negative"}}? No.</think>\n\n{GOOD}',
+        f'\n<think>```json\n{{"label": "negative"}}\n```</think>```json\n{GOOD}\n```',
     ],
 )
 def test_json_is_found_in_whatever_stands_around_it(checker, text):
@@ -140,6 +142,7 @@ def test_no_text_makes_it_raise(text):
         "[1]" * 100_000,
         "x [" + "1" * 300_000 + "]",
         '["' * 150_000,
+        "<think></think>" * 20_000,
     ],
 )
 def test_hostile_answers_cost_no_more_than_long_ones(checker, text):

@@ -106,6 +106,23 @@ def test_lines_are_as_long_as_the_registry_says_repaired_or_not(world):
     assert any(repair for *_, repair in found)
 
 
+def test_ready_lines_are_held_against_a_schema_too(world):
+    spoil(world, invalid_json=0.5)
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "x"}]}
+    line = {"method": "POST", "url": "/v1/chat/completions"}
+    source = world.folder / "lines.jsonl"
+    rows = [
+        {"custom_id": f"l-{n}", **line, "body": {**body, "response_format": form}}
+        for n in range(20)
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = Policy(attempts=20, rounds=20, linger_seconds=0)
+    submit(world, source=str(source), lines=True, key=None, prompt=None, model=None, policy=again)
+    assert world.run().books.succeeded == 20
+    assert_the_books_agree(world)
+
+
 def test_without_repair_an_unfit_answer_is_final(world):
     spoil(world, invalid_json=1.0)
     submit(world, 10, answer=Answer(schema=SCHEMA, repair=False))

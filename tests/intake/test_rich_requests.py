@@ -150,6 +150,20 @@ def test_text_is_json_only_where_the_source_has_no_types(value, raw, found):
 
 
 @pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (decimal.Decimal("0.70"), 0.7),
+        (decimal.Decimal("5.00"), 5),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        ([1, None], [1, None]),
+    ],
+)
+def test_values_of_typed_sources_become_those_of_json(value, found):
+    made = body({"x": value}, overrides={"stop": "x"})["stop"]
+    assert (made, type(made)) == (found, type(found))
+
+
+@pytest.mark.parametrize(
     ("overrides", "code", "hint"),
     [
         ({"max_tokens": "rom"}, "ORC2112", 'did you mean "room"?'),
@@ -216,6 +230,12 @@ def test_a_schema_that_is_none_is_refused_before_any_record():
     with pytest.raises(TemplateError) as caught:
         Renderer(spec(answer=Answer(schema={"type": "objekt"})), profile=KIMI)
     assert caught.value.code == "ORC2110"
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 65])
+def test_an_answer_is_called_as_providers_take_it(name):
+    broken = job_violations(spec(answer=Answer(schema=SCHEMA, name=name)), KIMI)
+    assert [found.code for found in broken] == ["ORC2022"]
 
 
 def test_strict_is_what_closes_every_object():

@@ -119,7 +119,11 @@ def temper_of(faults: Faults, seed: int) -> Temper:
     lag = faults.share("list lag")
     names = ("overloaded", "server_error", "content_filter", "missing", "duplicated", "garbage")
     return Temper(
-        lines=Lines(**{name: draw.uniform(0, 2 * spoilt) for name in (*names, "mangled")}),
+        lines=Lines(
+            **{name: draw.uniform(0, 2 * spoilt) for name in (*names, "mangled")},
+            wrapped=2 * spoilt,
+            invalid_json=2 * spoilt,
+        ),
         batches=Batches(
             validating=_COURSE.validating,
             running=_COURSE.running,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator import api
 from orchestrator.api import control
 from orchestrator.domain.errors import ClaimLost, GuardError, RegistryError
-from orchestrator.domain.spec import JobSpec, Policy
+from orchestrator.domain.spec import Answer, JobSpec, Policy
 from orchestrator.engine.context import Context
 from orchestrator.provider.client import HttpProvider
 from orchestrator.sandbox.refusals import Refusal
@@ -20,6 +20,15 @@ from simulation.workers import START, Key, Providers, WorkerClock
 
 if TYPE_CHECKING:
     from simulation.world import World
+
+_VERDICT = Answer(
+    schema={
+        "type": "object",
+        "properties": {"label": {"enum": ["good", "bad"]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+)
 
 
 class Users:
@@ -83,6 +92,7 @@ class Users:
                 rounds=self.draw.choice((6, 20)),
                 on_cancelled=self.draw.choice(("hold", "retry", "close")),
             ),
+            answer=random.Random(f"{self.world.seed}/{name}").choice((None, _VERDICT)),
         )
 
         def submit() -> None:
