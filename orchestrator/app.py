@@ -12,8 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy import make_url
 
 from orchestrator.connections import Connections
 from orchestrator.domain.pacing import Pace
@@ -215,7 +218,17 @@ class App:
 
     def opening(self) -> Opening:
         """Return what the source of a job may reach."""
-        return opening(self.connections, self.reading)
+        return opening(self.connections, self._existing)
+
+    def _existing(self) -> Registry:
+        """Return the registry if there is one: planning makes none. Raises RegistryError, NotFound.
+
+        On SQLite to open a registry is to make its file.
+        """
+        url = make_url(self.configuration.registry_url())
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+            raise migrate.empty(url.render_as_string(hide_password=True))
+        return self.reading()
 
     def close(self) -> None:
         """Close connections to providers and database."""

@@ -45,12 +45,9 @@ if TYPE_CHECKING:
     )
     from orchestrator.api.verifying import Equation, verify
     from orchestrator.api.views import BatchView, Fleet, JobView, batch_view, fleet, job_view
-    from orchestrator.api.workflows import Applied, AppliedJob, apply
     from orchestrator.engine.registration import Submitted
 
 _HOMES = {
-    "Applied": "workflows",
-    "AppliedJob": "workflows",
     "BatchView": "views",
     "Contract": "submission",
     "Equation": "verifying",
@@ -65,7 +62,6 @@ _HOMES = {
     "RecordTrace": "records",
     "Steered": "control",
     "Submitted": "submission",
-    "apply": "workflows",
     "batch_events": "listing",
     "batch_view": "views",
     "cancel_batch": "control",
@@ -97,8 +93,6 @@ _HOMES = {
 """Where each public name lives, below this package."""
 
 __all__ = [
-    "Applied",
-    "AppliedJob",
     "BatchView",
     "Contract",
     "Equation",
@@ -113,7 +107,6 @@ __all__ = [
     "RecordTrace",
     "Steered",
     "Submitted",
-    "apply",
     "batch_events",
     "batch_view",
     "cancel_batch",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from orchestrator.cli import source_options
 from orchestrator.cli.session import Session
 from orchestrator.cli.sink_options import sinks_of
 from orchestrator.domain.errors import (
     ConfigError,
     NotFound,
+    SourceError,
     UsageError,
 )
+from orchestrator.domain.intake import Record
 from orchestrator.domain.job_names import check_name, job_name
+from orchestrator.domain.record_keys import key_columns
 from orchestrator.domain.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ STANDARD_INPUT = "-"
 ANOTHER_JOB = "job:"
 FLAGS = {"settings": "--set", "overrides": "--override", "images": "--image"}
 """The options whose values have a name of their own in the code."""
+
+NO_KEY = "ORC2302"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,9 @@ class Declared:
 def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add every option that says how records become a job; passed as keywords."""
     options = (
-        click.option("--key", metavar="COLUMN", help="column that identifies a record; else id"),
+        click.option(
+            "--key", metavar="COLUMN", help="column that identifies a record, or a,b; else id"
+        ),
         click.option("--prompt", metavar="TEXT", help="the prompt, with {column} placeholders"),
         click.option(
             "--template", metavar="FILE", help="the prompt as a file: Jinja syntax, or .toml"
@@ -83,7 +93,10 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="file with a JSON Schema that answers must fit",
         ),
-        click.option("--source-format", metavar="FORMAT", help="jsonl, csv; else by the ending"),
+        click.option(
+            "--source-format", metavar="FORMAT", help="jsonl, csv, parquet...; else by the ending"
+        ),
+        *source_options.OPTIONS,
         click.option(
             "--limit", type=click.IntRange(min=1), metavar="N", help="the first N records only"
         ),
@@ -132,6 +145,10 @@ def declared_job(
         elif source.startswith(ANOTHER_JOB):
             name = f"from-{source.removeprefix(ANOTHER_JOB)}"
             base = _from_source(session, source, options, job_name(name))
+        elif source_options.is_location(source) and not (session.world.cwd / source).exists():
+            location = source_options.located(session, source)
+            name = source_options.name_of(source, options)
+            base = _from_source(session, location, options, name)
         else:
             path = session.world.cwd / source
             _refuse_if_nothing(session, source, path)
@@ -266,6 +283,7 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
         changes["metadata"] = {**base.metadata, **_pairs(options["metadata"])}
     if options["sinks"] or options["stream"]:
         changes["sinks"] = sinks_of(session, base, options)
+    changes |= source_options.changes(session, base, options)
     return msgspec.structs.replace(base, **changes)
 
 
@@ -329,16 +347,40 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
 
 def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
     """Return `spec` with what the first record shows: ready batch lines, or a key column."""
-    from orchestrator.sources.recognising import recognised  # noqa: PLC0415 - help needs none of it
-    from orchestrator.sources.registry import open_source  # noqa: PLC0415
+    from orchestrator.sources.registry import open_source  # noqa: PLC0415 - help needs none of it
 
     source = open_source(
         spec.source, spec.source_format, options=spec.source_options, opening=opening
     )
-    found = recognised(spec, source)
-    if found.lines and not spec.lines:
+    made = spec.lines or spec.prompt is not None or spec.template is not None
+    first = next((row for row in source.records() if isinstance(row, Record)), None)
+    if not made and first is not None and {"custom_id", "body"} <= first.data.keys():
         notes.append("the source holds ready batch lines: they are sent as they stand")
-    return found
+        return msgspec.structs.replace(spec, lines=True)
+    if spec.lines or first is None or (spec.key is None and first.key):
+        return spec
+    columns = source.shape().names
+    lacking = [name for name in key_columns(spec.key or "") if name not in columns]
+    if spec.key is not None and not lacking:
+        return spec
+    if spec.key is None and "id" in columns:
+        return msgspec.structs.replace(spec, key="id")
+    near = difflib.get_close_matches(lacking[0], columns, n=1)
+    raise SourceError(
+        f'there is no column "{lacking[0][:80]}"' + (f', did you mean "{near[0]}"?' if near else "")
+        if spec.key is not None
+        else "nothing says which column identifies a record",
+        code=NO_KEY,
+        where=spec.source,
+        why=f"the columns are {_listed(columns)}",
+        safe="nothing was registered, nothing was sent",
+        next=f"--key {shlex.quote((near or columns or ['COLUMN'])[0])}",
+    )
+
+
+def _listed(columns: Sequence[str], most: int = 20) -> str:
+    shown = ", ".join(name[:40] for name in columns[:most])
+    return f"{shown} and {len(columns) - most:,} more" if len(columns) > most else shown
 
 
 @contextmanager

@@ -50,7 +50,8 @@ _SHOWN_BODY = 4_000
 def plan(session: Session, /, source: str, show: int, output: str | None, **options: Any) -> None:  # noqa: ANN401 - the shared options, read by name
     """Show what a job would be: rows, requests, batches, tokens, cost. Sends and stores nothing.
 
-    SOURCE is a job spec of the configuration, a JSONL or CSV file, or - for standard input.
+    SOURCE is a job spec of the configuration, a file, pattern or URL, sql:CONNECTION, job:NAME, or
+    - for standard input.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
     from orchestrator.app import App  # noqa: PLC0415
@@ -106,10 +107,8 @@ def _keep(path: Path, made: Plan) -> None:
 
 def _shown_path(session: Session, source: str) -> str:
     if source in session.configuration.settings.jobs:
-        found = session.configuration.job(source).source
-        declared, cwd = found.file, session.world.cwd
-        if declared is None:
-            return f"job:{found.job}"
+        declared = session.configuration.job(source).source.file
+        cwd = session.world.cwd
         return str(declared.relative_to(cwd) if declared.is_relative_to(cwd) else declared)
     return "standard input" if source == STANDARD_INPUT else source
 
@@ -145,6 +144,9 @@ def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
             "key": _key(made),
             "repeated": scan.repeated,
             "skipped": scan.skipped,
+            "passed_over": scan.passed_over,
+            "unchanged": scan.unchanged,
+            "changed_since": scan.changed_since or None,
         },
         "provider": spec.provider,
         "models": [stats.model for stats in scan.models],
@@ -220,6 +222,7 @@ def _lines(made: Plan, shown_as: str) -> list[tuple[str, str, str]]:
     identical = f"{scan.identical:,} have a prompt identical to another" if scan.identical else ""
     return [
         ("source", shown_as, _source(made)),
+        *_chosen(made),
         ("requests", f"{scan.requests:,}", identical),
         ("batches", *_batches(made)),
         ("tokens", _tokens_line(made), ""),
@@ -238,6 +241,19 @@ def _source(made: Plan) -> str:
         does = "left out" if made.spec.on_duplicate == "skip" else "numbered"
         unique = f"repeated {scan.repeated:,} times, these are {does}"
     return f'{rows}, key "{_key(made)}" {unique}, {scan.blank_rows:,} blank'
+
+
+def _chosen(made: Plan) -> list[tuple[str, str, str]]:
+    """Say what of the source is not sent, and whether it is another one than last time."""
+    scan = made.scan
+    told = []
+    if scan.passed_over:
+        told.append(f"{human.plural(scan.passed_over, 'record')} passed over by the condition")
+    if scan.unchanged:
+        told.append(f"{human.plural(scan.unchanged, 'record')} held by earlier jobs as they are")
+    if scan.changed_since:
+        told.append(f"the source has changed since job {scan.changed_since}")
+    return [("", ", ".join(told), "")] if told else []
 
 
 def _batches(made: Plan) -> tuple[str, str]:

@@ -29,7 +29,9 @@ from orchestrator.domain.job_names import check_name
 if TYPE_CHECKING:
     from orchestrator.api import Contract, Submitted
     from orchestrator.app import App
+    from orchestrator.engine.intake import Scan
 
+_EMPTY = 5
 _PROGRESS_FROM = 20_000
 """Records from which on registering takes long enough to show how far it is."""
 
@@ -46,6 +48,7 @@ _PROGRESS_FROM = 20_000
 @click.option("--plan", "plan_file", metavar="FILE", help="submit what plan -o kept, or refuse")
 @intake_options
 @click.option("--watch", is_flag=True, help="follow the job to its end")
+@click.option("--fail-if-empty", is_flag=True, help="exit 5 if --changed-only finds nothing")
 @dry_run_option()
 @click.pass_obj
 def submit(
@@ -54,14 +57,15 @@ def submit(
     source: str | None,
     plan_file: str | None,
     watch: bool,
+    fail_if_empty: bool,
     dry_run: bool,
     **options: Any,  # noqa: ANN401 - the shared options, read by name
 ) -> int:
     """Register a job. Returns once it is committed; a daemon, tick or watch does the work.
 
-    SOURCE is a job spec of the configuration, a JSONL or CSV file, or - for standard input. The
-    same name and content again is the same job; a submission that was cut off goes on where it
-    stopped. In a pipe stdout is the job's name.
+    SOURCE is a job spec of the configuration, a file, pattern or URL, sql:CONNECTION, job:NAME, or
+    - for standard input. The same name and content again is the same job; a submission that was
+    cut off goes on where it stopped. In a pipe stdout is the job's name.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
     from orchestrator.app import App  # noqa: PLC0415
@@ -79,8 +83,8 @@ def submit(
         for note in declared.notes:
             session.console.note(note)
         if dry_run:
-            _rehearse(session, app, declared, contract)
-            return 0
+            scan = _rehearse(session, app, declared, contract)
+            return _EMPTY if fail_if_empty and scan.nothing_changed else 0
         submitted = api.submit(
             app.context(),
             declared.spec,
@@ -88,6 +92,9 @@ def submit(
             contract=contract,
             on_progress=_progress(session),
         )
+        if submitted.nothing_changed:
+            _tell_unchanged(session, submitted)
+            return _EMPTY if fail_if_empty else 0
         _tell(session, app, submitted, alone=not watch)
     return _follow(session, submitted.job.name) if watch else 0
 
@@ -104,7 +111,7 @@ def _chosen(
         yield declared
 
 
-def _rehearse(session: Session, app: App, declared: Declared, contract: Contract | None) -> None:
+def _rehearse(session: Session, app: App, declared: Declared, contract: Contract | None) -> Scan:
     """Check everything that submit checks in the source, and say what it would register."""
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
 
@@ -125,12 +132,18 @@ def _rehearse(session: Session, app: App, declared: Declared, contract: Contract
         "provider": spec.provider,
         "records": made.scan.requests,
         "skipped": made.scan.skipped,
+        "passed_over": made.scan.passed_over,
+        "unchanged": made.scan.unchanged,
+        "changed_since": made.scan.changed_since or None,
         "digest": spec.digest(made.scan.source_digest),
         "next": following,
     }
     records = human.plural(made.scan.requests, "record")
     text = f"would submit {spec.name}: {records}, to {spec.provider}; nothing was registered"
+    if made.scan.nothing_changed:
+        text = f"would submit nothing: {_unchanged(made.scan.unchanged)}"
     session.console.result("submit", text, data)
+    return made.scan
 
 
 def _as_planned(contract: Contract, options: dict[str, Any]) -> Declared:
@@ -179,6 +192,9 @@ def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> N
         "provider": job.provider,
         "records": job.books.records,
         "skipped": submitted.skipped,
+        "passed_over": submitted.passed_over,
+        "unchanged": submitted.unchanged,
+        "changed_since": submitted.changed_since or None,
         "digest": job.digest,
         "next": following,
     }
@@ -187,12 +203,42 @@ def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> N
     )
     if submitted.skipped:
         text += f", {submitted.skipped:,} with a repeated key left out"
+    if submitted.passed_over:
+        text += f", {submitted.passed_over:,} passed over by the condition"
+    if submitted.unchanged:
+        text += f", {submitted.unchanged:,} held by earlier jobs as they are"
+    if submitted.changed_since:
+        session.console.note(f"the source has changed since job {submitted.changed_since}")
     session.console.result("submit", f"{text}\nnext: {following}", data, piped=job.name)
     if alone and not somebody_works(app):
         session.console.note(
             "nobody is at work on this registry: start orchestrator daemon, "
             "or let watch do the work while it runs"
         )
+
+
+def _tell_unchanged(session: Session, submitted: Submitted) -> None:
+    """Say that there was nothing to submit: earlier jobs hold every record."""
+    job = submitted.job
+    data = {
+        "job": job.name,
+        "status": "nothing_changed",
+        "state": job.state,
+        "provider": job.provider,
+        "records": 0,
+        "skipped": 0,
+        "passed_over": submitted.passed_over,
+        "unchanged": submitted.unchanged,
+        "changed_since": submitted.changed_since or None,
+        "digest": job.digest,
+        "next": f"orchestrator watch {job.name}",
+    }
+    text = f"nothing to do: {_unchanged(submitted.unchanged)}, the latest is {job.name}"
+    session.console.result("submit", text, data, piped=job.name)
+
+
+def _unchanged(count: int) -> str:
+    return f"earlier jobs hold all {human.plural(count, 'record')} as they are"
 
 
 _SAYS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from orchestrator.domain.errors import NotFound, RegistryError
+from orchestrator.domain.errors import NotFound, OrchestratorError
 from orchestrator.domain.spec import JobSpec
 from orchestrator.registry import series
 from orchestrator.registry.series import Held, Run
@@ -29,7 +29,7 @@ class History:
         try:
             with self._registry().read() as db:
                 return next(iter(series.runs(db, self._of, 1)), None)
-        except (NotFound, RegistryError):
+        except OrchestratorError:
             return None
 
     def runs(self) -> Sequence[Run]:

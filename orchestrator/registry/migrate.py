@@ -90,12 +90,7 @@ def check(registry: Registry) -> None:
     """
     found = current(registry)
     if found is None:
-        raise NotFound(
-            "the registry is empty: nothing was ever submitted here",
-            code="ORC4007",
-            where=registry.describe(),
-            next="orchestrator demo, or: orchestrator submit FILE --key COLUMN --prompt TEXT",
-        )
+        raise empty(registry.describe())
     if found != SCHEMA:
         if found not in known_versions():
             raise _newer(registry, found)
@@ -105,6 +100,16 @@ def check(registry: Registry) -> None:
             where=registry.describe(),
             next="orchestrator db migrate",
         )
+
+
+def empty(where: str) -> NotFound:
+    """Return the error of a registry that holds nothing yet."""
+    return NotFound(
+        "the registry is empty: nothing was ever submitted here",
+        code="ORC4007",
+        where=where,
+        next="orchestrator demo, or: orchestrator submit FILE --key COLUMN --prompt TEXT",
+    )
 
 
 def upgrade(registry: Registry) -> None:
