@@ -45,9 +45,12 @@ if TYPE_CHECKING:
     )
     from orchestrator.api.verifying import Equation, verify
     from orchestrator.api.views import BatchView, Fleet, JobView, batch_view, fleet, job_view
+    from orchestrator.api.workflows import Applied, AppliedJob, apply
     from orchestrator.engine.registration import Submitted
 
 _HOMES = {
+    "Applied": "workflows",
+    "AppliedJob": "workflows",
     "BatchView": "views",
     "Contract": "submission",
     "Equation": "verifying",
@@ -62,6 +65,7 @@ _HOMES = {
     "RecordTrace": "records",
     "Steered": "control",
     "Submitted": "submission",
+    "apply": "workflows",
     "batch_events": "listing",
     "batch_view": "views",
     "cancel_batch": "control",
@@ -93,6 +97,8 @@ _HOMES = {
 """Where each public name lives, below this package."""
 
 __all__ = [
+    "Applied",
+    "AppliedJob",
     "BatchView",
     "Contract",
     "Equation",
@@ -107,6 +113,7 @@ __all__ = [
     "RecordTrace",
     "Steered",
     "Submitted",
+    "apply",
     "batch_events",
     "batch_view",
     "cancel_batch",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,12 +19,9 @@ from orchestrator.cli.sink_options import sinks_of
 from orchestrator.domain.errors import (
     ConfigError,
     NotFound,
-    SourceError,
     UsageError,
 )
-from orchestrator.domain.intake import Record
 from orchestrator.domain.job_names import check_name, job_name
-from orchestrator.domain.record_keys import key_columns
 from orchestrator.domain.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -36,8 +31,6 @@ STANDARD_INPUT = "-"
 ANOTHER_JOB = "job:"
 FLAGS = {"settings": "--set", "overrides": "--override", "images": "--image"}
 """The options whose values have a name of their own in the code."""
-
-NO_KEY = "ORC2302"
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,40 +340,16 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
 
 def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
     """Return `spec` with what the first record shows: ready batch lines, or a key column."""
-    from orchestrator.sources.registry import open_source  # noqa: PLC0415 - help needs none of it
+    from orchestrator.sources.recognising import recognised  # noqa: PLC0415 - help needs none of it
+    from orchestrator.sources.registry import open_source  # noqa: PLC0415
 
     source = open_source(
         spec.source, spec.source_format, options=spec.source_options, opening=opening
     )
-    made = spec.lines or spec.prompt is not None or spec.template is not None
-    first = next((row for row in source.records() if isinstance(row, Record)), None)
-    if not made and first is not None and {"custom_id", "body"} <= first.data.keys():
+    found = recognised(spec, source)
+    if found.lines and not spec.lines:
         notes.append("the source holds ready batch lines: they are sent as they stand")
-        return msgspec.structs.replace(spec, lines=True)
-    if spec.lines or first is None or (spec.key is None and first.key):
-        return spec
-    columns = source.shape().names
-    lacking = [name for name in key_columns(spec.key or "") if name not in columns]
-    if spec.key is not None and not lacking:
-        return spec
-    if spec.key is None and "id" in columns:
-        return msgspec.structs.replace(spec, key="id")
-    near = difflib.get_close_matches(lacking[0], columns, n=1)
-    raise SourceError(
-        f'there is no column "{lacking[0][:80]}"' + (f', did you mean "{near[0]}"?' if near else "")
-        if spec.key is not None
-        else "nothing says which column identifies a record",
-        code=NO_KEY,
-        where=spec.source,
-        why=f"the columns are {_listed(columns)}",
-        safe="nothing was registered, nothing was sent",
-        next=f"--key {shlex.quote((near or columns or ['COLUMN'])[0])}",
-    )
-
-
-def _listed(columns: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(name[:40] for name in columns[:most])
-    return f"{shown} and {len(columns) - most:,} more" if len(columns) > most else shown
+    return found
 
 
 @contextmanager

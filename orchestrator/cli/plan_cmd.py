@@ -107,8 +107,10 @@ def _keep(path: Path, made: Plan) -> None:
 
 def _shown_path(session: Session, source: str) -> str:
     if source in session.configuration.settings.jobs:
-        declared = session.configuration.job(source).source.file
-        cwd = session.world.cwd
+        found = session.configuration.job(source).source
+        declared, cwd = found.file, session.world.cwd
+        if declared is None:
+            return f"job:{found.job}"
         return str(declared.relative_to(cwd) if declared.is_relative_to(cwd) else declared)
     return "standard input" if source == STANDARD_INPUT else source
 

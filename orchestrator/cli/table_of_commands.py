@@ -39,6 +39,12 @@ COMMANDS: tuple[Entry, ...] = (
         "register a job; again with the same content is the same job",
     ),
     Entry(
+        "apply",
+        "orchestrator.cli.apply_cmd:apply",
+        "daily path",
+        "submit a workflow of jobs that feed each other",
+    ),
+    Entry(
         "watch",
         "orchestrator.cli.watch_cmd:watch",
         "daily path",

@@ -23,10 +23,8 @@ from orchestrator.settings.sinks import read_sinks
 from orchestrator.settings.templates import Files, laid_over, read_template
 from orchestrator.sources.filtered import Filtered
 from orchestrator.sources.port import Opening
+from orchestrator.sources.recognising import recognised
 from orchestrator.sources.registry import open_source
-
-_KEY = "id"
-"""The column that identifies a record where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ def _with_source(
     opened = open_source(
         spec.source, spec.source_format, options=spec.source_options, opening=opening
     )
-    if spec.key is None and not spec.lines and _KEY in opened.shape().names:
-        spec = msgspec.structs.replace(spec, key=_KEY)
+    spec = recognised(spec, opened, made=wanted.messages is not None)
     if wanted.messages is None:
         return spec
     path = _new_folder(folder) / f"{spec.name}.{domain.RENDERED}"

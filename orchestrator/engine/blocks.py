@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from sqlalchemy import Connection
 
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Job
@@ -33,10 +34,12 @@ _integers = msgspec.json.Decoder(list[int]).decode
 class Fetched(NamedTuple):
     """A chunk as the registry tells it; `looked_at` counts the records up to its end.
 
-    `told` is of the odd ones in `joined`, or of all where there is nothing joined.
+    `texts` are the answers' in `joined`; `told` is of the odd ones in it, or of all where there is
+    nothing joined.
     """
 
     joined: JoinedRange | None
+    texts: list[str]
     told: Told
     looked_at: int
     characters: int
@@ -69,19 +72,23 @@ class Fetcher:
     def _fetch(self, first: int, last: int, after: int) -> Fetched:
         with self._registry.moment() as db:
             joined = None if self._where else joined_range(db, first, last)
+            texts = answer_texts(joined.bodies) if joined is not None else None
             odd = usable(joined, first, last) if joined is not None else None
-            if joined is None or odd is None:
-                found = outcomes.sourced(db, first, last, self._where)
-                answered = outcomes.answered(db, first, last) if found else []
-                failed = outcomes.failed(db, first, last) if found else []
-                told: Told = (found, answered, failed)
-                self._maker.learn(db, told)
-                characters = sum(len(row.record) for row in found)
-                return Fetched(None, told, after, characters + sum(len(a.body) for a in answered))
-            told = outcomes.told(db, odd) if odd else ([], [], [])
+            if joined is None or texts is None or odd is None:
+                return self._one_by_one(db, first, last, after)
+            told: Told = outcomes.told(db, odd) if odd else ([], [], [])
             self._maker.learn(db, told)
             self._maker.learn_batches(db, set(_integers(joined.batches)))
-        return Fetched(joined, told, after, len(joined.records) + len(joined.bodies))
+        return Fetched(joined, texts, told, after, len(joined.records) + len(joined.bodies))
+
+    def _one_by_one(self, db: Connection, first: int, last: int, after: int) -> Fetched:
+        found = outcomes.sourced(db, first, last, self._where)
+        answered = outcomes.answered(db, first, last) if found else []
+        failed = outcomes.failed(db, first, last) if found else []
+        told: Told = (found, answered, failed)
+        self._maker.learn(db, told)
+        characters = sum(len(row.record) for row in found) + sum(len(a.body) for a in answered)
+        return Fetched(None, [], told, after, characters)
 
 
 def usable(joined: JoinedRange, first: int, last: int) -> list[int] | None:
@@ -101,7 +108,7 @@ def block_of_fetched(maker: RowMaker, fetched: Fetched) -> Block | None:
     if fetched.joined is None:
         rows = maker.rows(fetched.told)
         return block_of(rows) if rows else None
-    block = _as_if_all_succeeded(maker, fetched.joined)
+    block = _as_if_all_succeeded(maker, fetched.joined, fetched.texts)
     columns = cast("Sequence[list[Any]]", block[1:-1])
     first = _integers(fetched.joined.ids)[0] if fetched.told[0] else 0
     for found, row in zip(fetched.told[0], maker.rows(fetched.told), strict=True):
@@ -111,9 +118,9 @@ def block_of_fetched(maker: RowMaker, fetched: Fetched) -> Block | None:
     return block
 
 
-def _as_if_all_succeeded(maker: RowMaker, joined: JoinedRange) -> Block:
+def _as_if_all_succeeded(maker: RowMaker, joined: JoinedRange, texts: list[str]) -> Block:
     """Return a block whose columns but the first and last are lists."""
-    count, texts = joined.rows, answer_texts(joined.bodies)
+    count = joined.rows
     tokens_in, tokens_out = _integers(joined.tokens_in), _integers(joined.tokens_out)
     usage = zip(tokens_in, tokens_out, _integers(joined.tokens_cached), strict=True)
     return Block(

@@ -1,8 +1,8 @@
 """An outcome of one job as a record of the next: its source columns, its answer behind them.
 
-The answer's text stands in the column `text`, or under the name that `as` gives it; the members of
-a checked answer in columns of their own. A job that takes all outcomes is also told what became of
-each. What it cost, and in which batch it travelled, is the job's own affair.
+The answer's text stands in the column `text`, or under the name that `answer` gives it; the
+members of a checked answer in columns of their own. A job that takes all outcomes is also told what
+became of each. What it cost, and in which batch it travelled, is the job's own affair.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.domain.shape import Column
 from orchestrator.sinks.port import COLUMNS, Header, OutcomeRow
 from orchestrator.sources.options import UNFIT, refuse_unknown
 
-OPTIONS = ("outcomes", "as")
+OPTIONS = ("outcomes", "answer")
 NAME_TAKEN = "ORC2073"
 
 _TEXT = "text"
@@ -40,11 +40,11 @@ class Options(NamedTuple):
 def read_options(options: Mapping[str, Any]) -> Options:
     """Return the options of a source `job:NAME`. Raises SourceError (ORC2032)."""
     refuse_unknown(options, OPTIONS, "job")
-    outcomes, name = options.get("outcomes", "succeeded"), options.get("as", "")
+    outcomes, name = options.get("outcomes", "succeeded"), options.get("answer", "")
     if outcomes not in ("succeeded", "all"):
         raise _unfit("outcomes", '"all" or "succeeded"', '"all"')
     if not isinstance(name, str):
-        raise _unfit("as", "the name of a column", '"label"')
+        raise _unfit("answer", "the name of a column", '"label"')
     return Options(outcomes, name)
 
 
@@ -119,5 +119,5 @@ def _refuse_twice(columns: Sequence[Column], options: Options) -> None:
             code=NAME_TAKEN,
             why="the answer would stand in a column that the records have",
             safe="nothing was registered, nothing was sent",
-            next='give the answer another name: as = "..."',
+            next='give the answer another name: answer = "..."',
         )

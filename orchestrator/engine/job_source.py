@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.domain.conditions import FAILS, Condition, ConditionFails
 from orchestrator.domain.errors import NotFound, SourceError
 from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.model import Job
@@ -20,6 +21,7 @@ from orchestrator.engine.outcome_rows import Rows, header
 from orchestrator.engine.source_columns import source_columns
 from orchestrator.registry import jobs, stages
 from orchestrator.registry.session import Registry
+from orchestrator.sinks.port import OutcomeRow
 
 NOT_ENDED = "ORC2072"
 _NAMES_COMPARED = 1_000
@@ -69,15 +71,24 @@ class JobSource:
 class Coming:
     """The outcomes of a job that may still run, as records: one at a time, as they come."""
 
-    def __init__(self, job: Job, options: Mapping[str, Any]) -> None:
+    def __init__(self, job: Job, options: Mapping[str, Any], where: str = "") -> None:
         self.name = f"job:{job.name}"
-        hand_on = HandOn(header(job), read_options(options))
-        self.record = hand_on.record
-        self._columns = hand_on.columns
+        self._hand_on = HandOn(header(job), read_options(options))
+        self._holds = Condition(where).holds if where else None
 
     def shape(self) -> Shape:
         """Return the columns as far as the job's source has shown them."""
-        return Shape(columns=self._columns, unit="row")
+        return Shape(columns=self._hand_on.columns, unit="row")
+
+    def record(self, position: int, row: OutcomeRow) -> Record | BadRow | None:
+        """Return the record that an outcome gives, None for one that is not wanted."""
+        record = self._hand_on.record(position, row)
+        if record is None or self._holds is None:
+            return record
+        try:
+            return record if self._holds(record.data) else None
+        except ConditionFails as error:
+            return BadRow(position, FAILS, str(error))
 
 
 def _ended(registry: Registry, name: str) -> Job:

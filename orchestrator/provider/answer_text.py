@@ -48,10 +48,11 @@ def answer_text(body: str) -> str:
     return _as_json(body)
 
 
-def answer_texts(bodies: str | bytes) -> list[str]:
+def answer_texts(bodies: str | bytes) -> list[str] | None:
     """Return what each response body in a JSON array says, as `answer_text` does; never raises.
 
-    Of null, where there is no body, it returns anything.
+    Of null, where there is no body, it returns anything. None where the array can't be taken apart:
+    one body holds what is no text, such as half a surrogate pair.
     """
     try:
         texts = [each.choices[0].message.content if each else "-" for each in _ALL.decode(bodies)]
@@ -59,7 +60,11 @@ def answer_texts(bodies: str | bytes) -> list[str]:
             return texts
     except (msgspec.DecodeError, UnicodeError, RecursionError, IndexError):
         pass  # an unusual shape among them: the slower way reads each
-    return [answer_text(bytes(body).decode("utf-8", "replace")) for body in _EACH.decode(bodies)]
+    try:
+        each_body = _EACH.decode(bodies)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    return [answer_text(bytes(body).decode("utf-8", "replace")) for body in each_body]
 
 
 def _as_json(body: str) -> str:

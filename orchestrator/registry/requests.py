@@ -301,6 +301,8 @@ def places(db: Connection, job_id: int, custom_ids: Sequence[str]) -> list[Place
 
 def known(db: Connection, job_id: int, custom_ids: Sequence[str]) -> set[str]:
     """Return which of these custom_ids a job has already."""
+    if not custom_ids:
+        return set()
     where = requests.c.job_id == job_id, among(db, requests.c.custom_id, custom_ids)
     return set(db.execute(select(requests.c.custom_id).where(*where)).scalars())
 

@@ -13,22 +13,27 @@ from orchestrator.settings.schema import JobDeclaration, JobRetry
 from orchestrator.settings.templates import Files, Read, laid_over, read_answer, read_template
 
 
-def job_spec(configuration: Configuration, name: str) -> JobSpec:
+def job_spec(configuration: Configuration, name: str, *, staged: bool = False) -> JobSpec:
     """Return the job spec `[jobs.NAME]` with the defaults filled in and its template read.
 
     Raises what `job_and_files` does.
     """
-    return job_and_files(configuration, name)[0]
+    return job_and_files(configuration, name, staged=staged)[0]
 
 
-def job_and_files(configuration: Configuration, name: str) -> tuple[JobSpec, Files]:
+def job_and_files(
+    configuration: Configuration, name: str, *, staged: bool = False
+) -> tuple[JobSpec, Files]:
     """Return the job spec `[jobs.NAME]`, and the files that its template and schema were read from.
 
-    What the job spec says itself stands before what its template says. Raises NotFound (ORC1202,
-    for its template ORC2104), TemplateError (ORC2103 to 2106) and ConfigError (ORC1110) when
-    nothing says which provider.
+    `staged`: as part of a workflow. What the job spec says itself stands before what its template
+    says. Raises NotFound (ORC1202, for its template ORC2104), TemplateError (ORC2103 to 2106) and
+    ConfigError: ORC1110 when nothing says which provider, ORC1135 for what has a meaning in a
+    workflow only.
     """
     declared = configuration.job(name)
+    if declared.source.stream and not staged:
+        raise _only_in_a_workflow(configuration, name)
     template, answer = _template(declared), _answer(declared)
     base = laid_over(_base(configuration, declared), template.changes)
     body = {**base.body, **declared.request}
@@ -45,8 +50,10 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
     """Return all that no template says."""
     return JobSpec(
         name=declared.name or declared.spec,
-        source=str(declared.source.file),
+        source=_location(declared),
         source_format=declared.source.format,
+        source_options=_source_options(declared),
+        where=declared.source.where or "",
         key=declared.key or declared.source.key,
         lines=declared.lines,
         prompt=declared.prompt,
@@ -78,6 +85,33 @@ def _answer(declared: JobDeclaration) -> Read:
         name=table.name or "answer",
         native=table.native,
         repair=table.repair is not False,
+    )
+
+
+def _location(declared: JobDeclaration) -> str:
+    source = declared.source
+    return str(source.file) if source.job is None else f"job:{source.job}"
+
+
+def _source_options(declared: JobDeclaration) -> dict[str, Any]:
+    """Return the options of a source that is another job, where they are not the usual ones."""
+    source = declared.source
+    options: dict[str, Any] = (
+        {} if source.outcomes == "succeeded" else {"outcomes": source.outcomes}
+    )
+    if source.answer is not None:
+        options["answer"] = source.answer
+    return options
+
+
+def _only_in_a_workflow(configuration: Configuration, name: str) -> ConfigError:
+    setting = f"jobs.{name}.source.stream"
+    return ConfigError(
+        f"{setting} is for a stage of a workflow",
+        code="ORC1135",
+        where=str(configuration.origin(setting)),
+        why="a job that is submitted takes the outcomes of one that has ended",
+        next="leave it out, or move both jobs to a file for: orchestrator apply",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,10 @@ from orchestrator.settings.values import LiteralSecret, Place, UnfitValue, read_
 SCHEMA_VERSION = 1
 _NAMED = ("providers", "jobs", "connections")
 """Tables whose sections carry names of the user's."""
+
+_JOB = "job:"
+_OF_A_JOB = frozenset({"outcomes", "answer", "stream"})
+"""Options of a source that is another job."""
 
 _NO_FLAGS: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
@@ -97,6 +102,38 @@ def _take_file(read: ReadFile, chosen: str | None, found: _Found) -> None:
                 _take(written, found)
 
 
+def laid_over(
+    configuration: Configuration, read: ReadFile, others: Collection[str]
+) -> Configuration:
+    """Return `configuration` with the defaults and the job specs of one more file, and no others.
+
+    The same checks and errors as for a configuration file. `others`: tables of the file that are
+    read by somebody else. Raises ConfigError that names every problem with its line.
+    """
+    found = _Found()
+    for name, value in read.tables.items():
+        origin = Origin(read.file.layer, read.file.path, read.line((name,)))
+        if name == "schema":
+            _check_version(value, origin, found)
+        elif name in ("defaults", "jobs"):
+            for written in _leaves((name,), value, read, (), found):
+                _take(written, found)
+        elif name not in others:
+            told = ", ".join(f"[{table}]" for table in (*others, "defaults", "jobs.NAME"))
+            message = f'there is no place for "{name}" here'
+            found.problems.append(Problem(message, origin, "ORC1102", f"the file takes {told}"))
+    own = _read_all(found, configuration.cwd, configuration.home)
+    values = {p: each for p, each in configuration.values.items() if p[0] != "jobs"}
+    values |= {path: (*each, *values.get(path, ())) for path, each in own.items()}
+    for name in ("providers", "connections"):
+        for section in getattr(configuration.settings, name):
+            found.named.setdefault((name, section), Origin("default"))
+    settings = _settings(values, found)
+    if found.problems:
+        raise as_error(found.problems)
+    return dataclasses.replace(configuration, settings=settings, values=values)
+
+
 def _check_version(value: object, origin: Origin, found: _Found) -> None:
     if value != SCHEMA_VERSION:
         found.problems.append(
@@ -144,7 +181,7 @@ def _leaves(
 def _take(written: Written, found: _Found) -> None:
     path = written.path
     if len(path) == 3 and path[0] == "jobs" and path[2] == "source":
-        written = Written((*path, "file"), written.raw, written.origin)
+        written = _spelled_out(written)
     name = keys.dotted(path)
     if what := keys.later(path):
         found.problems.append(
@@ -162,6 +199,14 @@ def _take(written: Written, found: _Found) -> None:
         found.problems.append(Problem(f'"{name}" is a table, [{name}]', written.origin))
     else:
         found.problems.append(_unknown(path, written.origin))
+
+
+def _spelled_out(written: Written) -> Written:
+    """Return the source that a plain string means: a file, or another job."""
+    path, raw, origin = written.path, written.raw, written.origin
+    if isinstance(raw, str) and raw.startswith(_JOB):
+        return Written((*path, "job"), raw.removeprefix(_JOB), origin)
+    return Written((*path, "file"), raw, origin)
 
 
 def _unknown(path: keys.Path, origin: Origin) -> Problem:
@@ -238,8 +283,14 @@ def _branch(tree: dict[str, Any], path: keys.Path) -> dict[str, Any]:
 
 def _job_problems(path: keys.Path, origin: Origin, job: Mapping[str, Any]) -> Iterator[Problem]:
     name = keys.dotted(path)
-    if "file" not in job.get("source", {}):
+    source = job.get("source", {})
+    if "file" not in source and "job" not in source:
         yield Problem(f"{name} has no source", origin, next=f'add: source = "FILE" to [{name}]')
+    if "file" in source and "job" in source:
+        yield Problem(f"{name} takes a file or another job as its source, not both", origin)
+    if "job" not in source:
+        for option in _OF_A_JOB & source.keys():
+            yield Problem(f"{name}.source.{option} is for a source that is another job", origin)
     ways = [way for way in ("prompt", "template", "lines") if job.get(way)]
     if len(ways) != 1:
         have = " and ".join(ways) or "none of them"

@@ -159,11 +159,18 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a job's records come from; a plain string is the file."""
+    """Where a job's records come from; a plain string is the file, or `job:NAME`."""
 
-    file: Annotated[Path, "JSONL or CSV file"]
+    file: Annotated[Path | None, "JSONL or CSV file"] = None
+    job: Annotated[str | None, "another job, whose outcomes are the records"] = None
+    outcomes: Annotated[
+        Literal["succeeded", "all"], "which outcomes of that job become records"
+    ] = "succeeded"
+    answer: Annotated[str | None, "column that its answers stand in; else text"] = None
+    stream: Annotated[bool, "in a workflow: as they come, rather than at its end"] = False
     format: Annotated[str, "jsonl, csv, or auto: by the name"] = "auto"
     key: Annotated[str | None, "column that identifies a record"] = None
+    where: Annotated[str | None, "condition over its columns; other records are passed over"] = None
 
 
 class AnswerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -266,3 +266,27 @@ def test_a_sink_that_is_none_is_refused(lite: Orchestrator):
     with pytest.raises(errors.UsageError) as refused:
         lite.plan(a_spec(sinks=[{"nonsense": 1}]))
     assert refused.value.code == "ORC6025"
+
+
+def test_a_key_may_be_several_columns(lite: Orchestrator):
+    rows = [{"country": "de", "n": 1}, {"country": "at", "n": 1}]
+    job = lite.submit(a_spec(source=rows, key=("country", "n"), prompt="{n}"))
+    assert [o.key for o in job.outcomes()] == ["de|1", "at|1"]
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [(None, "nothing says which column"), ("nme", 'did you mean "name"'), (("name", "x"), '"x"')],
+)
+def test_a_key_that_is_no_column_is_refused_once(key: Any, what: str, lite: Orchestrator):
+    with pytest.raises(errors.SourceError) as refused:
+        lite.plan(a_spec(source=[{"name": "a"}, {"name": "b"}], key=key, prompt="{name}"))
+    assert refused.value.code == "ORC2302"
+    assert what in refused.value.message
+
+
+def test_ready_batch_lines_are_recognised(lite: Orchestrator):
+    body = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "hello"}]}
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    plan = lite.plan(a_spec(source=[line], key=None, prompt=None), show=1)
+    assert plan.samples == [body]

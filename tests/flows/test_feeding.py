@@ -18,8 +18,6 @@ from orchestrator.registry import outcomes, stages
 from orchestrator.registry.tables import requests
 from orchestrator.sandbox.temper import Batches, Lines, Temper
 
-DAYS = 86_400
-
 
 def declare(world: World, name: str, upstream: str, *, stream: bool, **changes: Any) -> None:
     values: dict[str, Any] = {
@@ -28,7 +26,7 @@ def declare(world: World, name: str, upstream: str, *, stream: bool, **changes: 
         "prompt": "Is {text} right?",
         "provider": "sandbox",
         "model": "kimi-k2.6",
-        "source_options": {"as": name},
+        "source_options": {"answer": name},
         **changes,
     }
     spec = JobSpec(**values)
@@ -64,18 +62,12 @@ def keys(world: World, name: str) -> list[str]:
         return [row.key for row in outcomes.sourced(db, *outcomes.span(job.id, 0, 1_000_000))]
 
 
-def run_to_rest(world: World, *, days: float = 10) -> None:
-    end = world.clock.seconds + days * DAYS
-    while world.clock.seconds < end and world.advance():
-        pass
-
-
 @pytest.mark.parametrize("stream", [False, True])
 def test_each_stage_gets_every_answer_of_the_one_before_once(world: World, stream: bool) -> None:
     declare(world, "rewrite", "labels", stream=stream)
     declare(world, "judge", "rewrite", stream=stream)
     world.submit(120)
-    run_to_rest(world)
+    world.rest()
     for name in ("labels", "rewrite", "judge"):
         assert world.job(name).state is JobState.FINISHED, name
         assert world.job(name).books.succeeded == 120, name
@@ -89,36 +81,36 @@ def test_each_stage_gets_every_answer_of_the_one_before_once(world: World, strea
 def test_a_stage_that_waits_for_the_end_keeps_the_order_of_the_source(world: World) -> None:
     declare(world, "rewrite", "labels", stream=False)
     world.submit(120)
-    run_to_rest(world)
+    world.rest()
     assert keys(world, "rewrite") == keys(world, "labels")
 
 
 def test_a_stage_that_takes_what_comes_begins_before_the_end(world: World) -> None:
-    world.sandbox.temper = Temper(batches=Batches(running=(600, 40_000)))
+    world.sandbox.temper = Temper(batches=Batches(running=(600, 6_000)))
     world.requests_per_batch = 20
     world.boot()
     declare(world, "rewrite", "labels", stream=True)
-    world.submit(200)
+    world.submit(60)
     began = False
     while not began and world.advance():
         began = world.job().state is JobState.RUNNING and stage(world, "rewrite").rows > 0
     assert began
-    assert 0 < world.job("rewrite").books.records < 200
-    run_to_rest(world)
+    assert 0 < world.job("rewrite").books.records < 60
+    world.rest()
     assert sorted(keys(world, "rewrite")) == keys(world, "labels")
     assert_the_books_agree(world)
 
 
 def test_a_growing_job_waits_for_full_batches_or_the_linger(world: World) -> None:
-    world.sandbox.temper = Temper(batches=Batches(running=(600, 20_000)))
+    world.sandbox.temper = Temper(batches=Batches(running=(600, 6_000)))
     world.requests_per_batch = 20
     world.boot()
     policy = Policy(linger_seconds=3_000)
     declare(world, "rewrite", "labels", stream=True, policy=policy)
-    world.submit(400)
-    run_to_rest(world)
-    assert world.job("rewrite").books.succeeded == 400
-    assert len(world.batches("rewrite")) <= 30
+    world.submit(120)
+    world.rest()
+    assert world.job("rewrite").books.succeeded == 120
+    assert len(world.batches("rewrite")) <= 9
     assert_the_books_agree(world)
 
 
@@ -129,7 +121,7 @@ def test_what_failed_is_passed_over_and_counted(world: World, stream: bool) -> N
     world.submit(60)
     world.run()
     world.sandbox.temper = Temper()
-    run_to_rest(world)
+    world.rest()
     books = world.job().books
     assert books.failed > 0
     assert world.job("rewrite").books.records == books.succeeded
@@ -142,11 +134,11 @@ def test_answers_given_later_flow_into_a_stage_that_takes_what_comes(world: Worl
     world.submit(60)
     world.run()
     world.sandbox.temper = Temper()
-    run_to_rest(world)
+    world.rest()
     first = world.job("rewrite")
     assert first.state is JobState.FINISHED
     api.retry(world.context, "labels", ())
-    run_to_rest(world)
+    world.rest()
     again = world.job("rewrite")
     assert again.state is JobState.FINISHED
     assert again.books.succeeded == 60 > first.books.records
@@ -156,16 +148,16 @@ def test_answers_given_later_flow_into_a_stage_that_takes_what_comes(world: Worl
 
 def test_with_all_outcomes_a_second_word_on_a_record_is_passed_over(world: World) -> None:
     world.sandbox.temper = Temper(lines=Lines(content_filter=0.3))
-    options = {"outcomes": "all", "as": "label"}
+    options = {"outcomes": "all", "answer": "label"}
     declare(world, "rewrite", "labels", stream=True, source_options=options)
     world.submit(60)
     world.run()
     world.sandbox.temper = Temper()
-    run_to_rest(world)
+    world.rest()
     assert world.job("rewrite").books.records == 60
     failed = world.job().books.failed
     api.retry(world.context, "labels", ())
-    run_to_rest(world)
+    world.rest()
     assert world.job("rewrite").books.records == 60
     assert stage(world, "rewrite").passed_over == failed
 
@@ -176,7 +168,7 @@ def test_a_record_that_breaks_a_rule_holds_the_stage_and_keeps_the_rest(
 ) -> None:
     declare(world, "rewrite", "labels", stream=stream, prompt="Is {missing} right?")
     world.submit(5)
-    run_to_rest(world)
+    world.rest()
     held = stage(world, "rewrite")
     assert held.state is StageState.HELD
     assert "missing" in (held.reason or "")
@@ -189,7 +181,7 @@ def test_rows_before_the_one_that_breaks_a_rule_are_kept(world: World, tmp_path:
     source.write_text("".join([*rows, '{"id":"bad","text":"t"}\n', *rows[:0]]))
     declare(world, "rewrite", "labels", stream=True, prompt="{more}")
     world.submit(source=str(source))
-    run_to_rest(world)
+    world.rest()
     held = stage(world, "rewrite")
     assert held.state is StageState.HELD
     assert 'record "bad" of labels' in (held.reason or "")
@@ -204,7 +196,7 @@ def test_a_cancelled_job_holds_up_the_stage_behind_it(world: World, stream: bool
     world.submit(30)
     world.tick()
     api.cancel_job(world.context, "labels")
-    run_to_rest(world)
+    world.rest()
     held = stage(world, "rewrite")
     assert (held.state, held.code) == (StageState.HELD, "ORC2070")
     assert "labels was cancelled: 0 of its 30 records" in (held.reason or "")
@@ -217,30 +209,30 @@ def test_nothing_that_succeeded_holds_the_stage_until_it_is_asked_again(
     world.sandbox.temper = Temper(lines=Lines(content_filter=1.0))
     declare(world, "rewrite", "labels", stream=stream)
     world.submit(10)
-    run_to_rest(world)
+    world.rest()
     assert (stage(world, "rewrite").state, stage(world, "rewrite").code) == (
         StageState.HELD,
         "ORC2071",
     )
     world.sandbox.temper = Temper()
     api.retry(world.context, "labels", ())
-    run_to_rest(world)
+    world.rest()
     assert world.job("rewrite").books.succeeded == 10
 
 
 def test_a_stage_whose_job_is_cancelled_is_fed_no_more(world: World) -> None:
-    world.sandbox.temper = Temper(batches=Batches(running=(600, 40_000)))
+    world.sandbox.temper = Temper(batches=Batches(running=(600, 6_000)))
     world.requests_per_batch = 10
     world.boot()
     declare(world, "rewrite", "labels", stream=True)
-    world.submit(100)
+    world.submit(40)
     while not stage(world, "rewrite").rows:
         assert world.advance()
     api.cancel_job(world.context, "rewrite")
-    run_to_rest(world)
+    world.rest()
     assert world.job("rewrite").state is JobState.CANCELLED
     assert stage(world, "rewrite").state is StageState.FED
-    assert world.job().books.succeeded == 100
+    assert world.job().books.succeeded == 40
     assert_the_books_agree(world)
 
 
@@ -250,8 +242,37 @@ def test_chunks_are_small_steps_of_one_cursor(
     monkeypatch.setattr(feed, "CHUNK", 7)
     declare(world, "rewrite", "labels", stream=True)
     world.submit(50)
-    run_to_rest(world)
+    world.rest()
     assert world.job("rewrite").books.succeeded == 50
     with world.registry.read() as db:
         count = sa.select(sa.func.count()).where(requests.c.job_id == world.job("rewrite").id)
         assert db.execute(count).scalar_one() == 50
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_records_that_do_not_fit_a_condition_are_passed_over(world: World, stream: bool) -> None:
+    declare(world, "rewrite", "labels", stream=stream, where='id < "r-00004" and rewrite')
+    world.submit(10)
+    world.rest()
+    assert sorted(keys(world, "rewrite")) == [f"r-{n:05d}" for n in range(4)]
+    assert stage(world, "rewrite").passed_over == 6
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stage_without_a_record_ends_and_lets_the_next_begin(world: World, stream: bool) -> None:
+    declare(world, "rewrite", "labels", stream=stream, where='id == "nobody"')
+    declare(world, "judge", "rewrite", stream=stream)
+    world.submit(10)
+    world.rest()
+    for name in ("rewrite", "judge"):
+        assert world.job(name).state is JobState.FINISHED
+        assert world.job(name).books.records == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_condition_without_an_answer_holds_the_stage(world: World, stream: bool) -> None:
+    declare(world, "rewrite", "labels", stream=stream, where="text > 3")
+    world.submit(4)
+    world.rest(days=1)
+    held = stage(world, "rewrite")
+    assert (held.state, held.code) == (StageState.HELD, "ORC2042")

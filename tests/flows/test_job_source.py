@@ -101,12 +101,12 @@ def test_an_answer_given_later_makes_it_another_source(world: World) -> None:
 def test_an_option_that_it_does_not_take_is_refused_by_name(world: World) -> None:
     world.submit(1)
     world.run()
-    for wrong in ({"sheet": 1}, {"outcomes": "some"}, {"as": 3}):
+    for wrong in ({"sheet": 1}, {"outcomes": "some"}, {"answer": 3}):
         with pytest.raises(SourceError) as caught:
             JobSource(world.registry, "labels", wrong)
         assert caught.value.code == "ORC2032"
     with pytest.raises(SourceError) as caught:
-        JobSource(world.registry, "labels", {"as": "text"}).shape()
+        JobSource(world.registry, "labels", {"answer": "text"}).shape()
     assert caught.value.code == "ORC2073"
 
 
@@ -122,7 +122,7 @@ SCHEMA = {
 
 def test_members_of_a_checked_answer_are_columns_with_types() -> None:
     header = header_of((Column("id"), Column("price", "decimal128(38, 2)")), columns_of_schema())
-    hand_on = HandOn(header, read_options({"as": "judged"}))
+    hand_on = HandOn(header, read_options({"answer": "judged"}))
     assert hand_on.columns == (
         Column("id"),
         Column("price", "decimal128(38, 2)"),

@@ -118,6 +118,13 @@ def test_readers_in_the_order_of_recording_miss_nothing_and_see_nothing_twice(wo
     assert {row.text for _, _, row in seen} != {None}
 
 
+def test_an_answer_that_holds_no_text_leaves_its_neighbours_alone(registry):
+    cut = completion("?").replace("?", "cut \\ud83d")
+    job = finished(registry, ['{"id":1}', '{"id":2}'], bodies=[completion("whole"), cut])
+    rows = [json.loads(line) for line in exported(registry, job, "jsonl")[1].splitlines()]
+    assert [row["text"] for row in rows] == ["whole", "cut \ufffd"]
+
+
 def test_a_reader_takes_less_where_outcomes_are_large(registry, monkeypatch):
     job = finished(registry, [f'{{"id":{n}}}' for n in range(5)])
     monkeypatch.setattr("orchestrator.engine.outcome_rows._CHUNK_BYTES", 250)

@@ -179,6 +179,12 @@ class World:
         self.clock.seconds = max(report.next_at.timestamp(), self.clock.seconds + 1)
         return True
 
+    def rest(self, *, days: float = 3) -> None:
+        """Let time pass until nothing is due any more, or so many days."""
+        end = self.clock.seconds + days * 86_400
+        while self.clock.seconds < end and self.advance():
+            pass
+
     def job(self, name: str = "labels") -> Job:
         with self.registry.read() as db:
             found = jobs.find(db, name)

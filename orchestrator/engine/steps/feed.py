@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from orchestrator.domain import rules
 from orchestrator.domain.errors import OrchestratorError, RegistryError, SourceError
 from orchestrator.domain.feeding import AT_WORK, DROPPED, Hold, Move, next_move
-from orchestrator.domain.intake import Request, Violation
+from orchestrator.domain.intake import BadRow, Record, Request, Violation
 from orchestrator.domain.model import Job, JobState, Stage
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.packing import FileLimits
@@ -35,6 +35,7 @@ from orchestrator.engine.registration import complete, enter, register
 from orchestrator.registry import jobs, outcomes, requests, stages
 from orchestrator.registry.sharing import seqs
 from orchestrator.sinks.port import OutcomeRow
+from orchestrator.sources.filtered import Filtered
 
 CHUNK = 2_000
 """Outcomes read a transaction."""
@@ -132,7 +133,9 @@ def _complete(ctx: Context, stage: Stage, db: Connection) -> None:
 
 def _has_records(ctx: Context, spec: JobSpec) -> bool:
     """Whether the stage gets a record at all: a source without one is no source otherwise."""
-    source = JobSource(ctx.registry, spec.source.removeprefix("job:"), spec.source_options)
+    name = spec.source.removeprefix("job:")
+    opened = JobSource(ctx.registry, name, spec.source_options)
+    source = Filtered(opened, spec.where) if spec.where else opened
     return next(iter(source.records()), None) is not None
 
 
@@ -169,14 +172,14 @@ def _rows(ctx: Context, stage: Stage) -> None:
     upstream = _upstream(ctx, stage)
     cursor = stage.after_stamp, stage.after_id
     found = outcomes_after(ctx.registry, upstream, *cursor, CHUNK)
-    coming = Coming(upstream, spec.source_options)
+    coming = Coming(upstream, spec.source_options, spec.where)
     maker = OneByOne(spec, ctx.providers.profile(spec.provider), coming)
     made: list[Request] = []
     passed, broken, last = 0, None, cursor
     for stamp, request_id, row in found:
         record = coming.record(requests.seq_of(request_id) + 1, row)
-        made_of = maker.request(0, record) if record is not None else None
-        if isinstance(made_of, Violation):
+        made_of = maker.request(0, record) if isinstance(record, Record) else record
+        if isinstance(made_of, Violation | BadRow):
             broken = _broken(upstream, row, made_of)
             break
         if made_of is None:
@@ -189,7 +192,7 @@ def _rows(ctx: Context, stage: Stage) -> None:
         raise broken
 
 
-def _broken(upstream: Job, row: OutcomeRow, violation: Violation) -> SourceError:
+def _broken(upstream: Job, row: OutcomeRow, violation: Violation | BadRow) -> SourceError:
     return SourceError(
         f"record {rules.shortened(row.key or '')} of {upstream.name}: {violation.reason}",
         code=violation.code,
