@@ -10,6 +10,7 @@ from orchestrator.api import outcomes
 from orchestrator.client.answer_types import AnswerType
 from orchestrator.client.looking import Look
 from orchestrator.client.outcomes import Outcome, outcome_of
+from orchestrator.client.spec import Take
 from orchestrator.client.typed_rows import Typed
 from orchestrator.domain.model import Job
 from orchestrator.domain.shape import read_shape
@@ -27,6 +28,11 @@ class Arrivals:
         self._typed = Typed(read_shape(job.shape).columns)
         self._seen = (0, 0)
         self.count = 0
+
+    def hand_over(self, take: Take, size: int) -> None:
+        """Give `take` all further outcomes, up to `size` at a time."""
+        while chunk := self.next(size):
+            take(chunk)
 
     def next(self, size: int) -> list[Outcome]:
         """Return up to `size` further outcomes, none if there are no more by now."""

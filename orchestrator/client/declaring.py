@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.app import App
 from orchestrator.client import messages, rows
 from orchestrator.client.answer_types import AnswerType
-from orchestrator.client.spec import JobSpec
+from orchestrator.client.spec import JobSpec, Take
 from orchestrator.domain import spec as domain
 from orchestrator.domain.errors import ConfigError, UsageError
 from orchestrator.domain.job_names import check_name
@@ -31,12 +31,14 @@ from orchestrator.sources.registry import open_source
 class Declared:
     """A job ready to be planned: what is registered, and what only this process knows of it.
 
-    `files` are those that its template and schema were read from.
+    `files` are those that its template and schema were read from, `takers` the functions among
+    its sinks.
     """
 
     spec: domain.JobSpec
     answer: AnswerType | None = None
     files: Files = field(default_factory=dict)
+    takers: tuple[Take, ...] = ()
 
 
 def declare(app: App, wanted: JobSpec | str, folder: Path) -> Declared:
@@ -51,7 +53,8 @@ def declare(app: App, wanted: JobSpec | str, folder: Path) -> Declared:
     answer = AnswerType(wanted.answer) if wanted.answer is not None else None
     spec = check_name(_plain(app.configuration, wanted, answer))
     spec, files = _over_template(spec, wanted)
-    return Declared(_with_source(spec, wanted, app.opening(), folder), answer, files)
+    takers = tuple(sink for sink in wanted.sinks if callable(sink))
+    return Declared(_with_source(spec, wanted, app.opening(), folder), answer, files, takers)
 
 
 def _plain(
@@ -187,7 +190,8 @@ def _age(cache: bool | str) -> int | None:
 
 def _sinks(configuration: Configuration, wanted: JobSpec) -> tuple[domain.SinkSpec, ...]:
     try:
-        return read_sinks(list(wanted.sinks), configuration.cwd, configuration.home)
+        named = [sink for sink in wanted.sinks if not callable(sink)]
+        return read_sinks(named, configuration.cwd, configuration.home)
     except ValueError as error:
         raise UsageError(
             f"a sink of job {wanted.name} is none",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +22,9 @@ from orchestrator.client.following import (
     span_of,
 )
 from orchestrator.client.looking import Look, Words
-from orchestrator.client.outcomes import Outcome, Outcomes
+from orchestrator.client.outcomes import Outcomes
 from orchestrator.client.showing import display_of
+from orchestrator.client.spec import Take
 from orchestrator.client.words import lines_of
 from orchestrator.domain.errors import (
     IntegrityError,
@@ -36,6 +37,9 @@ from orchestrator.domain.filters import BATCH_FIELDS, RECORD_FIELDS, Filter
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.domain.units import format_duration
 from orchestrator.service.signals import Signals
+
+_AT_ONCE = 500
+"""Outcomes that a function gets at a time, unless it says another size."""
 
 if TYPE_CHECKING:
     from orchestrator.api import BatchView, Equation, Explanation, FailureGroup, JobView, Steered
@@ -58,16 +62,22 @@ class Verified:
 class Job:
     """One submission. Everything it tells is read from the registry when it is asked for.
 
-    `answer`: what answers are read as, where it is not known from a submission in this process.
+    `answer`: what answers are read as. `takers`: functions that get outcomes while it is followed.
     """
 
     def __init__(
-        self, look: Look, open_app: Open, job: model.Job, answer: AnswerType | None = None
+        self,
+        look: Look,
+        open_app: Open,
+        job: model.Job,
+        answer: AnswerType | None = None,
+        takers: Sequence[Take] = (),
     ) -> None:
         self._look = look
         self._open = open_app
         self._job = job
         self._answer = answer
+        self._takers = [(take, Arrivals(look, job, answer)) for take in takers]
 
     @property
     def name(self) -> str:
@@ -173,9 +183,7 @@ class Job:
             self._check(raise_on_failed=raise_on_failed)
         return self
 
-    def deliver(
-        self, take: Callable[[list[Outcome]], object], *, timeout: Duration = None, size: int = 500
-    ) -> int:
+    def deliver(self, take: Take, *, timeout: Duration = None, size: int = _AT_ONCE) -> int:
         """Hand outcomes to `take` as they are recorded, each once, until the job is at rest.
 
         At most `size` at a time, in the order in which they came; return how many there were. An
@@ -185,8 +193,7 @@ class Job:
 
         def look(_working: bool) -> bool:
             view = self._seen()
-            while chunk := arrivals.next(size):
-                take(chunk)
+            arrivals.hand_over(take, size)
             return at_rest(view)
 
         self._follow(look, timeout)
@@ -254,7 +261,7 @@ class Job:
         """Look until the end is reached; False where somebody has asked to stop before it."""
         span = span_of(timeout)
         with interrupts() if signals is None else signals as taken:
-            ended = follow_until(self._open, _patient(look), span, taken)
+            ended = follow_until(self._open, _patient(self._handing_over(look)), span, taken)
             stopped = taken.stopping()
         if not ended and not stopped:
             raise WaitTimeout(
@@ -263,6 +270,17 @@ class Job:
                 next=f"orchestrator watch {self.name}",
             )
         return ended
+
+    def _handing_over(self, look: Callable[[bool], bool]) -> Callable[[bool], bool]:
+        """Let the job's own functions get what has come before each look ends."""
+
+        def looked(working: bool) -> bool:
+            done = look(working)
+            for take, arrivals in self._takers:
+                arrivals.hand_over(take, _AT_ONCE)
+            return done
+
+        return looked if self._takers else look
 
     def _check(self, *, raise_on_failed: bool) -> None:
         view = self._seen()

@@ -130,7 +130,7 @@ class Orchestrator:
         declared = job.declared if isinstance(job, Plan) else self._declared(job)
         contract = job.planned.contract if isinstance(job, Plan) else None
         submitted = api.submit(app.context(), declared.spec, actor=app.actor, contract=contract)
-        return Job(self._look, self._app, submitted.job, declared.answer)
+        return Job(self._look, self._app, submitted.job, declared.answer, declared.takers)
 
     def job(self, name: str, *, answer: Any = None) -> Job:  # noqa: ANN401 - any type there is
         """Return a job by its name, the beginning of it, or `@last`. Raises NotFound.

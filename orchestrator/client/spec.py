@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from orchestrator.client.outcomes import Outcome
 
 Row = Mapping[str, Any]
 """A row of a source: its columns by name, typed as far as the source tells types."""
@@ -21,12 +24,23 @@ class Frame(Protocol):
         """Hand the table over as a stream of Arrow batches."""
 
 
-Source = str | Path | Sequence[str | Path] | Frame | Iterable[Row]
+class Lazy(Protocol):
+    """A frame that is still to be computed, as polars has it."""
+
+    def collect(self) -> object:
+        """Compute it."""
+
+
+Source = str | Path | Sequence[str | Path] | Frame | Lazy | Iterable[Row]
 """Where records come from.
 
 A path, a pattern of paths, several paths, a URL, `sql:CONNECTION`, `job:NAME`; or the records
 themselves: a frame, a table, any iterable of mappings.
 """
+
+
+Take = Callable[["list[Outcome]"], object]
+"""A function that outcomes are handed to, some at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +55,8 @@ class JobSpec:
     `answer` is what each answer must be: a pydantic model, a TypedDict, a dataclass, a msgspec
     Struct, or a JSON Schema; each outcome then has `data`, and for a type `answer`. `canary`
     records go first, the rest when each of `require` holds for them. `sinks` are those of the
-    command line, as text or as tables of the configuration.
+    command line, as text or as tables of the configuration; a function among them gets outcomes
+    while this process watches the job, or waits for it.
     """
 
     name: str
@@ -76,7 +91,7 @@ class JobSpec:
     budget: str | None = field(default=None, repr=False)
     canary: int | None = field(default=None, repr=False)
     require: Sequence[str] = field(default=(), repr=False)
-    sinks: Sequence[str | Mapping[str, Any]] = field(default=(), repr=False)
+    sinks: Sequence[str | Mapping[str, Any] | Take] = field(default=(), repr=False)
 
     def with_(self, **changes: Any) -> JobSpec:  # noqa: ANN401 - the types of the fields above
         """Return a copy with `changes`."""

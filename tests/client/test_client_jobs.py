@@ -166,6 +166,18 @@ def test_outcomes_are_delivered_once_each_as_they_come(orc: Orchestrator):
     assert max(sizes) == 5
 
 
+def test_a_function_among_the_sinks_gets_outcomes_while_the_job_is_followed(lite: Orchestrator):
+    taken: list[str] = []
+
+    def take(chunk: list) -> None:
+        taken.extend(outcome.key for outcome in chunk)
+
+    job = lite.submit(a_spec(sinks=[take]))
+    job.wait(timeout="60s")
+    job.wait(timeout="60s")
+    assert sorted(taken) == [row["id"] for row in ROWS]
+
+
 def test_an_error_of_whoever_takes_ends_the_delivery_and_not_the_job(lite: Orchestrator):
     job = lite.submit(a_spec())
 

@@ -42,6 +42,10 @@ def cost_of(outcome: Outcome) -> Decimal | None:
     return outcome.cost
 
 
+def lazily(frame: polars.LazyFrame, take: list[Outcome]) -> JobSpec:
+    return JobSpec(name="c", source=frame, prompt="{text}", sinks=["a.csv", take.extend])
+
+
 async def twin() -> list[str]:
     async with AsyncOrchestrator.sandbox() as orc:
         rows = [{"id": 1, "text": "x"}]
