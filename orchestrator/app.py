@@ -14,11 +14,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import make_url
 
 from orchestrator.connections import Connections
+from orchestrator.domain.errors import NotFound
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.engine.call_rate import wait_for_turn
@@ -32,6 +33,11 @@ from orchestrator.settings import Configuration
 from orchestrator.settings.sinks import secret_of
 from orchestrator.sources.port import Opening
 from orchestrator.spool import Spool
+
+if TYPE_CHECKING:
+    from orchestrator.domain.spec import JobSpec
+    from orchestrator.engine.repeats import Bodies
+    from orchestrator.engine.sharing import Reuse
 
 DEFAULT_IN_FLIGHT = 40
 """Batches on their way at once, where neither the configuration nor the profile says less."""
@@ -215,6 +221,16 @@ class App:
             connections=self.connections,
             secret=lambda table, what: secret_of(table, what, self.configuration.environ),
         )
+
+    def at_hand(self, spec: JobSpec, bodies: Bodies) -> Reuse:
+        """Return what earlier jobs have answers to; nothing where there never was a job."""
+        from orchestrator.engine.sharing import Reuse, at_hand  # noqa: PLC0415 - brings templates
+
+        try:
+            registry = self._existing()
+        except NotFound:
+            return Reuse()
+        return at_hand(registry, spec, bodies, now=self.clock.now())
 
     def opening(self) -> Opening:
         """Return what the source of a job may reach."""

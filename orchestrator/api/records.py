@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.api.lookup import Found
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.shape import read_shape
-from orchestrator.registry import batches, outcomes
+from orchestrator.registry import batches, jobs, outcomes
 from orchestrator.registry.session import Registry
 
 
@@ -51,6 +53,18 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EqualRecord:
+    """The record whose request asks the same, and is sent for both.
+
+    `answered_at`: when its answer was recorded, None where it gave no answer (yet).
+    """
+
+    job: str
+    key: str
+    answered_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordTrace:
     """One record: its source row, the rendered request, its attempts, its state.
 
@@ -69,6 +83,7 @@ class RecordTrace:
     request: str
     attempts: tuple[Attempt, ...]
     repair: str | None = None
+    equal_to: EqualRecord | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form; row and request are objects."""
@@ -85,6 +100,7 @@ class RecordTrace:
             "request": _parsed(self.request),
             "repair": _parsed(self.repair),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
+            "equal_to": asdict(self.equal_to) if self.equal_to else None,
         }
 
 
@@ -95,10 +111,10 @@ def trace_record(registry: Registry, found: Found) -> RecordTrace:
         rows = [*known.failures, *([known.response] if known.response else [])]
         ids = {row["batch_id"] for row in rows} | {known.request["batch_id"]} - {None}
         by_id = {batch_id: batches.get(db, batch_id) for batch_id in ids}
+        names = jobs.names(db, [batch.job_id for batch in by_id.values()])
+        equal_to = _equal_to(db, known)
     name = found.job.name
-    attempts = [_attempt(name, by_id[row["batch_id"]], row) for row in known.failures]
-    if known.response:
-        attempts.append(_attempt(name, by_id[known.response["batch_id"]], known.response))
+    attempts = [_attempt(names, by_id[row["batch_id"]], row) for row in rows]
     request = known.request
     if request["state"] == "assigned":
         batch = by_id[request["batch_id"]]
@@ -119,7 +135,18 @@ def trace_record(registry: Registry, found: Found) -> RecordTrace:
         request=known.payload["body"],
         attempts=tuple(attempts),
         repair=known.payload["repair"],
+        equal_to=equal_to,
     )
+
+
+def _equal_to(db: Connection, known: outcomes.Trace) -> EqualRecord | None:
+    """Return the record that the one at hand waits for, or has its answer from."""
+    twin_of = known.request["twin_of"]
+    if twin_of is None:
+        return None
+    job_id, key = outcomes.key_of(db, twin_of)
+    at = known.response["recorded_at"] if known.response else None
+    return EqualRecord(job=jobs.names(db, [job_id])[job_id], key=key, answered_at=at)
 
 
 def _place(job: Job, position: int) -> str:
@@ -130,11 +157,11 @@ def _place(job: Job, position: int) -> str:
     return told if shape.parts or not source else f"{told} of {source}"
 
 
-def _attempt(job: str, batch: Batch, row: RowMapping) -> Attempt:
+def _attempt(names: Mapping[int, str], batch: Batch, row: RowMapping) -> Attempt:
     output = row["source"] == "output"
     told = row["source"] in {"output", "error"} and row["line"] > 0
     return Attempt(
-        batch=f"{job}/{batch.label}",
+        batch=f"{names[batch.job_id]}/{batch.label}",
         remote_id=batch.remote_id,
         word=row.get("cause", "succeeded"),
         final=row.get("final", True),

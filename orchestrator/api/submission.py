@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,8 @@ from orchestrator.engine import intake
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.registration import Progress, Submitted, no_progress, register, scanned
+from orchestrator.engine.repeats import Bodies
+from orchestrator.engine.sharing import Reuse
 from orchestrator.settings.templates import changed_since
 from orchestrator.sources.port import NOTHING_OPEN, Opening
 
@@ -56,6 +58,7 @@ class Plan:
     tokens_in: int
     tokens_out: int | None
     files: Mapping[str, str] = field(default_factory=dict)
+    reuse: Reuse = field(default_factory=Reuse)
 
     @property
     def contract(self) -> Contract:
@@ -69,6 +72,11 @@ class Plan:
         )
 
 
+def nothing_at_hand(_spec: JobSpec, _bodies: Bodies) -> Reuse:
+    """Know of no earlier job."""
+    return Reuse()
+
+
 def plan(
     spec: JobSpec,
     profile: Profile,
@@ -79,13 +87,14 @@ def plan(
     files: Mapping[str, str] = NO_FILES,
     contract: Contract | None = None,
     opening: Opening = NOTHING_OPEN,
+    at_hand: Callable[[JobSpec, Bodies], Reuse] = nothing_at_hand,
 ) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
     `files` are those that template and schema were read from; the plan's contract names them.
     Raises SourceError that lists every violation, NotFound, TemplateError, and PlanChanged when
     source or template are not what `contract` was made from. `opening` is what the source may
-    reach.
+    reach, `at_hand` finds what earlier jobs have answers to.
     """
     _refuse_other_template(contract)
     with scanned(spec, profile, opening, workdir, requests_per_batch) as (source, scan):
@@ -95,7 +104,8 @@ def plan(
             tuple(islice(intake.requests(spec, profile, source, scan), show)) if showing else ()
         )
         made = _priced(spec, profile, scan, samples)
-    return replace(made, files=files)
+        reuse = at_hand(spec, scan.bodies) if spec.cache else Reuse()
+    return replace(made, files=files, reuse=reuse)
 
 
 def read_contract(path: Path) -> Contract:

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from orchestrator.cli import source_options
+from orchestrator.cli.options import DURATION
 from orchestrator.cli.session import Session
 from orchestrator.cli.sink_options import sinks_of
 from orchestrator.domain.errors import (
@@ -110,6 +111,11 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="where outcomes go by themselves: FILE, sql:CONNECTION/TABLE, https://...",
         ),
         click.option("--stream", is_flag=True, help="sinks get outcomes as they come"),
+        click.option("--dedup", is_flag=True, help="send equal requests once, answer all of them"),
+        click.option("--cache", is_flag=True, help="use the answers that earlier jobs had"),
+        click.option(
+            "--cache-max-age", type=DURATION, metavar="AGE", help="those of at most that age, 7d"
+        ),
         click.option("--name", metavar="NAME", help="name of the job; else the spec's or file's"),
     )
     for option in reversed(options):
@@ -270,6 +276,7 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
         changes["lines"] = True
     if options["split_models"]:
         changes["split_models"] = True
+    changes |= _sharing(options)
     if options["settings"]:
         changes["body"] = _body(base.body, options["settings"])
     if options["metadata"]:
@@ -278,6 +285,15 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
         changes["sinks"] = sinks_of(session, base, options)
     changes |= source_options.changes(session, base, options)
     return msgspec.structs.replace(base, **changes)
+
+
+def _sharing(options: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {"dedup": True} if options["dedup"] else {}
+    if options["cache"] or options["cache_max_age"]:
+        changes["cache"] = True
+    if options["cache_max_age"]:
+        changes["cache_max_age"] = max(1, int(options["cache_max_age"].total_seconds()))
+    return changes
 
 
 def _body(base: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:

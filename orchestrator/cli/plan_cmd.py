@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from orchestrator.cli.session import Session
 from orchestrator.domain import cost
 from orchestrator.domain.errors import SinkError, UsageError
 from orchestrator.domain.money import Money
+from orchestrator.domain.units import format_duration
 
 if TYPE_CHECKING:
     from orchestrator.api import Plan
@@ -78,6 +81,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
                 show=show,
                 files=declared.files,
                 opening=app.opening(),
+                at_hand=app.at_hand,
             )
         if output:
             _keep(session.world.cwd / output, made)
@@ -127,6 +131,8 @@ def _typed(session: Session, source: str, options: dict[str, Any], output: str |
         flag = FLAGS.get(name) or f"--{name.replace('_', '-')}"
         if value is True:
             words.append(flag)
+        elif isinstance(value, timedelta):
+            words += [flag, format_duration(value)]
         elif isinstance(value, tuple):
             words += [word for one in value for word in (flag, str(one))]
         elif value not in (None, False):
@@ -155,6 +161,12 @@ def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
         "window": spec.window,
         "requests": scan.requests,
         "identical": scan.identical,
+        "spare": scan.spare,
+        "reuse": {
+            "requests": made.reuse.requests,
+            "oldest": made.reuse.oldest,
+            "newest": made.reuse.newest,
+        },
         "bytes": scan.bytes,
         "batches": {
             "files": scan.files_total,
@@ -207,7 +219,7 @@ def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | 
     width = min(console.width, 100) if console.tty else 100
     title = f'plan for job "{made.spec.name}"'
     console.say(f"{title:<61} nothing has been sent")
-    for label, first, second in _lines(made, shown_as):
+    for label, first, second in _lines(made, shown_as, console.now()):
         head = f"{label:<{_LABEL}}{first}"
         if second:
             head = f"{label:<{_LABEL}}{first + '  ':<{_FIRST}}{second}"
@@ -219,13 +231,14 @@ def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | 
         _show(console, made, request)
 
 
-def _lines(made: Plan, shown_as: str) -> list[tuple[str, str, str]]:
+def _lines(made: Plan, shown_as: str, now: datetime) -> list[tuple[str, str, str]]:
     scan = made.scan
     identical = f"{scan.identical:,} have a prompt identical to another" if scan.identical else ""
     return [
         ("source", shown_as, _source(made)),
         *_chosen(made),
         ("requests", f"{scan.requests:,}", identical),
+        *_unsent(made, now),
         ("batches", *_batches(made)),
         ("tokens", _tokens_line(made), ""),
         ("finish", _finish(made), ""),
@@ -256,6 +269,28 @@ def _chosen(made: Plan) -> list[tuple[str, str, str]]:
     if scan.changed_since:
         told.append(f"the source has changed since job {scan.changed_since}")
     return [("", ", ".join(told), "")] if told else []
+
+
+def _unsent(made: Plan, now: datetime) -> Iterator[tuple[str, str, str]]:
+    """Yield what need not be sent: what asks the same as another, what was answered before."""
+    scan, reuse = made.scan, made.reuse
+    if scan.spare:
+        how = "" if made.spec.dedup else ", with --dedup"
+        yield "dedup", f"{scan.spare:,} fewer", f"each asked once{_worth(made, scan.spare)}{how}"
+    if reuse.oldest is not None and reuse.newest is not None:
+        ages = dict.fromkeys(human.relative(at, now) for at in (reuse.oldest, reuse.newest))
+        told = f"answered by earlier jobs {' to '.join(ages)}{_worth(made, reuse.requests)}"
+        yield "cache", f"{reuse.requests:,} fewer", told
+    elif made.spec.cache:
+        yield "cache", "none fewer", "no earlier job has an answer to one of them"
+
+
+def _worth(made: Plan, requests: int) -> str:
+    """Return what so many requests of the job cost, empty where no price or bound is known."""
+    if made.cost is None or not made.scan.requests:
+        return ""
+    share = made.cost.amount * requests / made.scan.requests
+    return f", about {human.money(share, made.cost.currency)} less"
 
 
 def _batches(made: Plan) -> tuple[str, str]:

@@ -117,10 +117,24 @@ def _lines(trace: RecordTrace, console: Console) -> Iterator[str]:
     if trace.repair is not None:
         yield " repair    sent in its place after an answer that did not fit"
         yield f"   {human.plain(trace.repair)}"
-    if not trace.attempts:
+    if trace.equal_to:
+        yield f" {_equal_words(trace, console)}"
+    elif not trace.attempts:
         yield " no attempt yet: it waits for a batch"
     for number, attempt in enumerate(trace.attempts, start=1):
         yield from _attempt(number, attempt, console)
+
+
+def _equal_words(trace: RecordTrace, console: Console) -> str:
+    """Say which record was asked for this one too, and how long ago it was answered."""
+    equal = trace.equal_to
+    assert equal is not None  # noqa: S101 - asked before
+    of = f"the request of record {human.plain(equal.key)}"
+    if equal.job != trace.job:
+        of += f" of job {human.plain(equal.job)}"
+    if equal.answered_at is not None:
+        return f"answered by {of}, {human.relative(equal.answered_at, console.now())}"
+    return f"waits for {of}" if trace.state == "pending" else f"closed with {of}"
 
 
 def _attempt(number: int, attempt: Attempt, console: Console) -> Iterator[str]:

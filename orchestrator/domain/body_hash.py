@@ -22,7 +22,11 @@ class BodyHash:
         self._begun = hashlib.blake2b(about, digest_size=16)
 
     def of(self, body: bytes) -> str:
-        """Return the hash of one request body."""
+        """Return the hash of one request body, as it is kept."""
+        return self.digest(body).hex()
+
+    def digest(self, body: bytes) -> bytes:
+        """Return the hash of one request body in its 16 bytes."""
         hasher = self._begun.copy()
         hasher.update(body)
-        return hasher.hexdigest()
+        return hasher.digest()

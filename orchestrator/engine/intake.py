@@ -27,7 +27,15 @@ from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.tally import ModelStats, Tally
 from orchestrator.engine.pictures import PictureFolder, folder_of
-from orchestrator.engine.repeats import BUFFER_BYTES, Bodies, Keys, Partitions, Repeat, suffixed
+from orchestrator.engine.repeats import (
+    BUFFER_BYTES,
+    Bodies,
+    Keys,
+    Partitions,
+    Repeat,
+    quick_hash,
+    suffixed,
+)
 from orchestrator.sources.port import Source
 
 BROKEN_RULES = "ORC2001"
@@ -47,7 +55,8 @@ class Scan:
 
     `rows` counts records, bad ones included, blank ones not; `repeated` those whose key was seen
     before; `skipped` those left out for it. `files` lists the first 1,000 of `files_total`.
-    `identical` counts requests that ask the same as another. `violations` holds the first
+    `identical` counts requests that ask the same as another, `spare` those of them that need not be
+    sent if each is asked once. `violations` holds the first
     of `violations_total`, by position. Valid as long as the scan's `workdir`.
 
     `source_hash` stands for the whole source, `source_digest` for what was chosen of it.
@@ -67,12 +76,14 @@ class Scan:
     requests: int
     bytes: int
     identical: int
+    spare: int
     models: tuple[ModelStats, ...]
     files: tuple[PlannedFile, ...]
     files_total: int
     violations: tuple[Violation, ...]
     violations_total: int
     keys: Keys
+    bodies: Bodies
     source_hash: str = ""
     passed_over: int = 0
     unchanged: int = 0
@@ -287,7 +298,8 @@ class _Scanner:
         self._deferred = Partitions(workdir, "sizes", 1, buffer_bytes)
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._bodies = Bodies(workdir, buffer_bytes)
+        kept = BodyHash(spec).digest if spec.dedup or spec.cache else quick_hash
+        self._bodies = Bodies(workdir, buffer_bytes, kept)
         self._keys = Keys(
             workdir,
             id_limit=profile.limits.custom_id_max,
@@ -308,6 +320,7 @@ class _Scanner:
         tally.close()
         models = tuple(sorted(tally.models.values(), key=lambda stats: stats.first_position))
         violations, total = self._violations(models)
+        identical, spare = self._bodies.repeated()
         return Scan(
             source_name=self._source.name,
             source_digest=digest,
@@ -319,13 +332,15 @@ class _Scanner:
             skipped=self._skipped,
             requests=sum(stats.requests for stats in models),
             bytes=sum(stats.bytes for stats in models),
-            identical=self._bodies.with_a_twin(),
+            identical=identical,
+            spare=spare,
             models=models,
             files=tuple(tally.files),
             files_total=tally.files_total,
             violations=tuple(violations),
             violations_total=total,
             keys=self._keys,
+            bodies=self._bodies,
         )
 
     def _read(self) -> None:

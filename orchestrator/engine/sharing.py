@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection
 
 from orchestrator.domain.model import Job, JobState, RequestState
 from orchestrator.domain.spec import JobSpec
 from orchestrator.engine.context import Context
+from orchestrator.engine.repeats import Bodies
 from orchestrator.registry import jobs, sharing
+from orchestrator.registry.session import Registry
 
 CHUNK = 5_000
 """Twins that get their word in one transaction."""
+
+_ASKED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """How many requests of a planned job earlier jobs have answers to, and how old these are."""
+
+    requests: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+
+def at_hand(registry: Registry, spec: JobSpec, bodies: Bodies, *, now: datetime) -> Reuse:
+    """Return what a job that is planned would be answered by earlier ones."""
+    total, since = 0, oldest_usable(spec, now)
+    times: list[datetime] = []
+    for part in bodies.counts():
+        hashes = iter(part)
+        while some := [value.hex() for value in islice(hashes, _ASKED_AT_ONCE)]:
+            with registry.read() as db:
+                found = sharing.answers_at_hand(db, spec.provider, some, since=since)
+            total += sum(part[bytes.fromhex(known)] for known in found)
+            times = sorted([*times, *found.values()])
+            del times[1:-1]
+    return Reuse(total, min(times, default=None), max(times, default=None))
+
+
+def oldest_usable(spec: JobSpec, now: datetime) -> datetime | None:
+    """Return when an answer must have been recorded to be used again; None for any time."""
+    return now - timedelta(seconds=spec.cache_max_age) if spec.cache_max_age else None
 
 
 def join(
@@ -25,7 +60,7 @@ def join(
     if spec.dedup:
         sharing.pair(db, job.id, chosen)
     if spec.cache:
-        since = now - timedelta(seconds=spec.cache_max_age) if spec.cache_max_age else None
+        since = oldest_usable(spec, now)
         stamp = jobs.next_stamp(db, job.id)
         count = sharing.answer_from_earlier(db, job, chosen, since=since, stamp=stamp)
         jobs.count(db, job.id, waiting=-count, succeeded=count, cached=count)

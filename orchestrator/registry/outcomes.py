@@ -238,6 +238,12 @@ def _failed(db: Connection, which: ColumnElement[bool]) -> list[Failed]:
     return list(map(Failed._make, _rows(db, query)))
 
 
+def key_of(db: Connection, request: int) -> tuple[int, str]:
+    """Return the job of a request, and the key of its record."""
+    row = db.execute(select(requests.c.job_id, _KEY).where(requests.c.id == request)).one()
+    return int(row[0]), str(row[1])
+
+
 class Trace(NamedTuple):
     """Everything the registry knows of one record; JSON columns are text, times are UTC."""
 

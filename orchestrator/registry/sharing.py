@@ -171,6 +171,25 @@ def _kept(column: Column[Any]) -> ColumnElement[Any]:
     return null() if column.name in _NO_TOKENS else column
 
 
+def answers_at_hand(
+    db: Connection, provider: str, hashes: Sequence[str], *, since: datetime | None
+) -> dict[str, datetime]:
+    """Return which of these requests a job has had answered by `provider`, and when last."""
+    query = (
+        select(requests.c.body_hash, func.max(responses.c.recorded_at))
+        .join(responses, responses.c.request_id == requests.c.id)
+        .join(batches, batches.c.id == responses.c.batch_id)
+        .where(
+            among(db, requests.c.body_hash, hashes),
+            requests.c.state == RequestState.SUCCEEDED,
+            batches.c.provider == provider,
+            responses.c.recorded_at >= (since or _EVER),
+        )
+        .group_by(requests.c.body_hash)
+    )
+    return {str(body_hash): at for body_hash, at in db.execute(query)}
+
+
 def note_settled(db: Connection, job_id: int, stamp: int) -> None:
     """Note that every outcome up to `stamp` was passed on."""
     db.execute(update(jobs).where(jobs.c.id == job_id).values(settled=stamp))

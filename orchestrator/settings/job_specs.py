@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -64,6 +65,9 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
         split_models=declared.split_models,
         limit=declared.limit,
         metadata=dict(declared.metadata),
+        dedup=declared.dedup,
+        cache=declared.cache is not False,
+        cache_max_age=_seconds(declared.cache),
         policy=policy(configuration, declared.retry, declared.delete_remote_files),
         sinks=declared.sink,
     )
@@ -113,6 +117,11 @@ def _only_in_a_workflow(configuration: Configuration, name: str) -> ConfigError:
         why="a job that is submitted takes the outcomes of one that has ended",
         next="leave it out, or move both jobs to a file for: orchestrator apply",
     )
+
+
+def _seconds(age: bool | timedelta) -> int | None:
+    """Return an age in whole seconds, None for any."""
+    return None if isinstance(age, bool) else max(1, int(age.total_seconds()))
 
 
 _NOTHING_SET = JobRetry()

@@ -23,6 +23,12 @@ _REFERENCE: dict[str, Any] = {
 }
 _TYPES: dict[Kind, dict[str, Any]] = {
     "text": {"type": "string"},
+    "age": {
+        "anyOf": [
+            {"type": "boolean"},
+            {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|min|m|h|d|w)\s*)+$"},
+        ]
+    },
     "bool": {"type": "boolean"},
     "count": {"type": "integer", "minimum": 1},
     "choice": {"type": "string"},

@@ -22,6 +22,7 @@ from orchestrator.settings.references import SecretReference
 Path = tuple[str, ...]
 Kind = Literal[
     "text",
+    "age",
     "bool",
     "count",
     "choice",
@@ -41,6 +42,7 @@ Kind = Literal[
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MARKED: Mapping[str, Kind] = {
+    "age": "age",
     "columns": "columns",
     "count": "count",
     "profile": "profile",

@@ -211,6 +211,10 @@ class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     split_models: Annotated[bool, "one job over several models: a file for each"] = False
     limit: Annotated[Count | None, "read this many records only"] = None
     metadata: Annotated[Mapping[str, str], "tags kept with the job"] = {}
+    dedup: Annotated[bool, "equal requests are sent once and answered to all"] = False
+    cache: Annotated[
+        bool | timedelta, "age", "use answers of earlier jobs: true, or those of at most that age"
+    ] = False
     retry: JobRetry = JobRetry()
     delete_remote_files: Annotated[
         bool | None, "delete remote files once their answers are recorded"

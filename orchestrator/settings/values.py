@@ -57,7 +57,7 @@ def read_value(key: Key, raw: object, place: Place) -> object:
 
 def _from_text(kind: Kind, text: str, place: Place) -> object:
     """Turn the text of a variable or flag into what TOML would have given."""
-    if kind == "bool":
+    if kind in ("bool", "age"):
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(
             text.lower(), text
         )
@@ -115,6 +115,17 @@ def _duration(_key: Key, raw: object, _place: Place) -> object:
     if span < timedelta(0):
         raise UnfitValue("it takes a duration from 0s")
     return span
+
+
+def _age(_key: Key, raw: object, _place: Place) -> object:
+    if isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, str):
+        raise UnfitValue(f'it takes true, false or a duration like "7d", not {_called(raw)}')
+    age = parse_duration(raw)
+    if age <= timedelta(0):
+        raise UnfitValue("it takes a duration above 0s; false is never")
+    return age
 
 
 def _size(_key: Key, raw: object, _place: Place) -> object:
@@ -242,6 +253,7 @@ def _called(raw: object) -> str:
 
 _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "text": _text,
+    "age": _age,
     "bool": _bool,
     "count": _count,
     "choice": _choice,

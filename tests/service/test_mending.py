@@ -205,7 +205,7 @@ def test_verify_tells_each_check_and_fails_on_a_broken_row(project):
     assert project.run("watch", "labels").status == 0
     whole = project.run("verify")
     assert whole.status == 0
-    assert "the books of every job  ok  (1 job, 19 equations each)" in whole.out
+    assert "the books of every job  ok  (1 job, 24 equations each)" in whole.out
     assert "1 key looked for" in whole.out
     with closing(sqlite3.connect(project.registry)) as db, db:
         db.execute(
