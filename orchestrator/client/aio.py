@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from orchestrator.api import BatchView, EventView, Explanation, FailureGroup, JobView, Steered
+    from orchestrator.api import (
+        Applied,
+        BatchView,
+        EventView,
+        Explanation,
+        FailureGroup,
+        JobView,
+        Steered,
+    )
     from orchestrator.api.overview import Overview
     from orchestrator.api.providers import ProviderView
     from orchestrator.client.background import Background
@@ -71,6 +79,10 @@ class AsyncOrchestrator:
     async def submit(self, job: JobSpec | Plan | str) -> AsyncJob:
         """Do as `Orchestrator.submit` does."""
         return AsyncJob(await in_thread(self.sync.submit, job))
+
+    async def apply(self, file: str | Path, *, suffix: str = "", dry_run: bool = False) -> Applied:
+        """Do as `Orchestrator.apply` does."""
+        return await in_thread(self.sync.apply, file, suffix=suffix, dry_run=dry_run)
 
     async def job(self, name: str, *, answer: Any = None) -> AsyncJob:  # noqa: ANN401 - any type
         """Do as `Orchestrator.job` does."""

@@ -23,11 +23,13 @@ from orchestrator.client.options import Options, Setting
 from orchestrator.client.plan import Plan
 from orchestrator.client.spec import JobSpec
 from orchestrator.domain.filters import EVENT_FIELDS, JOB_FIELDS
+from orchestrator.domain.job_names import check_name
 from orchestrator.service.doctor import examine
 from orchestrator.service.one_shot import OneShot, one_shot
+from orchestrator.settings.workflows import read_workflow
 
 if TYPE_CHECKING:
-    from orchestrator.api import EventView
+    from orchestrator.api import Applied, EventView
     from orchestrator.api.overview import Overview
     from orchestrator.api.providers import ProviderView
     from orchestrator.service.doctor import Check
@@ -131,6 +133,19 @@ class Orchestrator:
         contract = job.planned.contract if isinstance(job, Plan) else None
         submitted = api.submit(app.context(), declared.spec, actor=app.actor, contract=contract)
         return Job(self._look, self._app, submitted.job, declared.answer, declared.takers)
+
+    def apply(self, file: str | Path, *, suffix: str = "", dry_run: bool = False) -> Applied:
+        """Submit the first jobs of a workflow file; its stages start by themselves.
+
+        The same file again is the same workflow; another `suffix` is another run of it. Raises
+        ConfigError, SourceError, TemplateError, GuardError; nothing is registered then.
+        """
+        app = self._look.app
+        path = app.configuration.cwd / Path(file).expanduser()
+        workflow = read_workflow(app.configuration, path, suffix=suffix)
+        for job in workflow.jobs:
+            check_name(job.spec)
+        return api.apply(app.context(), workflow, actor=app.actor, dry_run=dry_run)
 
     def job(self, name: str, *, answer: Any = None) -> Job:  # noqa: ANN401 - any type there is
         """Return a job by its name, the beginning of it, or `@last`. Raises NotFound.

@@ -241,3 +241,33 @@ def test_a_notebook_gets_a_box_with_bar_and_books_and_every_word_escaped(lite: O
     assert "12 records = 0 succeeded" in box
     assert 'aria-label="0 recorded, 0 reported, 0 in flight, 12 waiting"' in box
     assert "a&lt;b" in lite.plan(a_spec("a<b>"))._repr_html_()
+
+
+WORKFLOW = """
+[workflow]
+name = "twice"
+
+[jobs.first]
+source = "rows.jsonl"
+key = "id"
+prompt = "{text}"
+
+[jobs.second]
+source = { job = "first" }
+prompt = "Again: {answer_text}"
+"""
+
+
+def test_a_workflow_is_applied_and_goes_through_by_itself(orc: Orchestrator, home: Path):
+    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (home / "flow.toml").write_text(WORKFLOW)
+    rehearsed = orc.apply("flow.toml", dry_run=True)
+    assert [job.status for job in rehearsed.jobs] == ["would_submit", "would_declare"]
+    assert [job.name for job in orc.apply("flow.toml").jobs] == ["first", "second"]
+    with orc.daemon():
+        orc.job("first").wait(timeout="60s")
+        while not any(job.name == "second" for job in orc.jobs()):
+            orc.status()
+        orc.job("second").wait(timeout="60s", raise_on_failed=True)
+    assert [o.key for o in orc.job("second").outcomes()] == [row["id"] for row in ROWS]
+    assert orc.apply("flow.toml").jobs[0].status == "already_submitted"
