@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import make_url
 
 from orchestrator.connections import Connections
+from orchestrator.domain.budget import Budgets, ProviderLimits
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
@@ -77,7 +78,8 @@ class ConfiguredProviders:
     def profile(self, name: str) -> Profile:
         """Return the provider's facts; they need no key. Raises ConfigError."""
         if name not in self._profiles:
-            self._profiles[name] = load_profile(self._configuration.provider(name).profile)
+            settings = self._configuration.provider(name)
+            self._profiles[name] = load_profile(settings.profile, prices=settings.prices)
         return self._profiles[name]
 
     def names(self) -> list[str]:
@@ -180,6 +182,16 @@ class App:
             keep_remote=daemon.keep_remote.total_seconds(),
         )
 
+    @property
+    def budgets(self) -> Budgets:
+        """What jobs may spend together, as configured."""
+        settings = self.configuration.settings
+        providers = {
+            name: ProviderLimits(per_day=each.budget.per_day, total=each.budget.total)
+            for name, each in settings.providers.items()
+        }
+        return Budgets(per_day=settings.defaults.budget_per_day, providers=providers)
+
     def context(
         self,
         *,
@@ -220,6 +232,7 @@ class App:
             lease_left=lease_left,
             connections=self.connections,
             secret=lambda table, what: secret_of(table, what, self.configuration.environ),
+            budgets=self.budgets,
         )
 
     def at_hand(self, spec: JobSpec, bodies: Bodies) -> Reuse:

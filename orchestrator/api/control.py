@@ -29,7 +29,8 @@ from orchestrator.domain.transitions import (
     Resumed,
     Superseded,
 )
-from orchestrator.engine import sharing
+from orchestrator.engine import canary, sharing
+from orchestrator.engine.admission import check_raise
 from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.engine.steps.withdraw import take_back
 from orchestrator.registry import accounts, batches, deliveries, events, jobs, repairs, requests
@@ -117,9 +118,18 @@ def pause(
 
 
 def resume(
-    ctx: Context, *, names: list[str], providers: list[str], dry_run: bool = False
+    ctx: Context,
+    *,
+    names: list[str],
+    providers: list[str],
+    budget: Money | None = None,
+    dry_run: bool = False,
 ) -> Steered:
-    """Go on with jobs and providers; release parked batches and held sinks; open gates."""
+    """Go on with jobs and providers; release parked batches and held sinks; open gates.
+
+    A canary that has failed is accepted. `budget` is put in the place of the jobs' own. Raises
+    BudgetExceeded for one in a currency that the job is not paid in.
+    """
     now = ctx.now()
 
     def work(db: Connection) -> Steered:
@@ -127,6 +137,8 @@ def resume(
         for job in _named(db, names):
             if job.state is JobState.PAUSED:
                 jobs.move(db, job, Resumed(), now=now, actor=ctx.actor)
+                done.jobs.append(job.name)
+            if _let_go(ctx, db, job, budget, now) and job.name not in done.jobs:
                 done.jobs.append(job.name)
             for batch in batches.parked(db, job.id):
                 _release(ctx, db, batch, now)
@@ -252,6 +264,24 @@ def cost_of(registry: Registry, providers: Providers, name: str, records: int) -
         return None
     share = records / job.books.recorded
     return estimate(int(job.tokens_in * share), int(job.tokens_out * share), model.price)
+
+
+def _let_go(ctx: Context, db: Connection, job: Job, budget: Money | None, now: datetime) -> bool:
+    """Accept a failed canary, and take another budget; return whether anything changed."""
+    changed = False
+    if job.canary == canary.FAILED_WORD and job.state not in JOB_FINAL:
+        jobs.set_canary(db, job.id, canary.ACCEPTED_WORD)
+        events.record(db, "canary_accepted", at=now, actor=ctx.actor, job_id=job.id)
+        changed = True
+    if budget is not None and str(budget) != job.budget:
+        check_raise(ctx, job, budget)
+        jobs.set_budget(db, job.id, str(budget))
+        data = {"from": job.budget or ctx.spec_of(job).budget, "to": str(budget)}
+        events.record(db, "budget_set", at=now, actor=ctx.actor, job_id=job.id, data=data)
+        changed = True
+    if changed:
+        jobs.unhold(db, job, now=now, actor=ctx.actor)
+    return changed
 
 
 def _named(db: Connection, names: list[str]) -> list[Job]:

@@ -39,9 +39,9 @@ def prices_of(session: Session) -> Prices:
 
     def price(provider: str, model: str) -> Price | None:
         profile = profile_of(session, provider)
-        known = profile.models.get(model) if profile else None
-        return known.price if known else None
+        return profile.price_on(model, today) if profile else None
 
+    today = session.console.now().date()
     return functools.cache(price)
 
 
@@ -51,7 +51,8 @@ def profile_of(session: Session, provider: str) -> Profile | None:
     from orchestrator.provider.profiles import load_profile  # noqa: PLC0415 - money only
 
     try:
-        return load_profile(session.configuration.provider(provider).profile)
+        settings = session.configuration.provider(provider)
+        return load_profile(settings.profile, prices=settings.prices)
     except ConfigError:
         return None
 

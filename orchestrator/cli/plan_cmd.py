@@ -72,7 +72,8 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
         for note in declared.notes:
             session.console.note(note)
         spec = declared.spec
-        profile = load_profile(session.configuration.provider(spec.provider).profile)
+        settings = session.configuration.provider(spec.provider)
+        profile = load_profile(settings.profile, prices=settings.prices)
         with tempfile.TemporaryDirectory(prefix="orchestrator-plan-") as folder:
             made = api.plan(
                 spec,

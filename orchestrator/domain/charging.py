@@ -101,6 +101,22 @@ def charge(kind: ChargeKind, used: Used, price: Price | None) -> Charge:
     )
 
 
+def priced_anew(known: Charge, price: Price | None) -> Charge:
+    """Return a charge that had no price at all at the one that is known by now."""
+    told = known.tokens_in or known.tokens_out
+    if price is None or not told or known.unpriced < known.requests:
+        return known
+    used = Used(
+        requests=known.requests,
+        tokens_in=known.tokens_in,
+        tokens_out=known.tokens_out,
+        tokens_cached=min(known.tokens_cached, known.tokens_in),
+        est_in=known.est_in,
+        est_out=known.est_out,
+    )
+    return charge(known.kind, used, price)
+
+
 def money(amount: int, currency: str) -> Money:
     """Return an amount of the ledger as money, exact."""
     return Money(Decimal(amount).scaleb(-PLACES), currency)

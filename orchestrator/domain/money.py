@@ -25,6 +25,11 @@ class Money:
     def __str__(self) -> str:
         return f"{self.amount} {self.currency}"
 
+    def rounded(self) -> Money:
+        """Return the amount with two decimals, or what it takes to show that it is not nothing."""
+        places = 2 if self.amount >= 1 or not self.amount else 2 - self.amount.adjusted()
+        return Money(round(self.amount, places), self.currency)
+
     def to_dict(self) -> Mapping[str, str]:
         """Return the JSON form, the amount as text with at least two decimals and no rounding."""
         places = max(2, -int(self.amount.normalize().as_tuple().exponent))

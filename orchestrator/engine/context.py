@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from orchestrator.connections import Connections, no_connections
+from orchestrator.domain.budget import Budgets
 from orchestrator.domain.errors import AuthError, ClaimLost, ConfigError, OrchestratorError
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.pacing import Pace, back_off
@@ -132,6 +133,7 @@ class Context:
     """Follows a reference to a secret; the text names the secret in errors."""
     columns: dict[int, tuple[Column, ...]] = field(default_factory=dict)
     """What the records of a job with an untyped source have shown: columns, by the job's id."""
+    budgets: Budgets = field(default_factory=Budgets)
 
     def now(self) -> datetime:
         """Return the time in UTC."""
@@ -206,6 +208,14 @@ class Context:
             return self.providers.profile(provider).price_on(model, day)
         except ConfigError:
             return None
+
+    def prices_from(self, provider: str, model: str, day: date) -> tuple[Price, ...]:
+        """Return the prices that what is sent on a day may be charged at; none if unknown."""
+        try:
+            known = self.providers.profile(provider).models.get(model)
+        except ConfigError:
+            return ()
+        return known.prices_from(day) if known else ()
 
     def spec_of(self, job: Job) -> JobSpec:
         """Return the job's declaration."""

@@ -20,6 +20,7 @@ from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import Registered
 from orchestrator.engine import intake, sharing
+from orchestrator.engine.admission import admit
 from orchestrator.engine.checking_sinks import check_sinks
 from orchestrator.engine.chosen import choose
 from orchestrator.engine.context import Context
@@ -90,6 +91,8 @@ def register(
         check(scan)
         if scan.nothing_changed:
             return _unchanged(ctx, scan)
+        if not _is_known(ctx, spec.name):
+            admit(ctx, spec, scan.models)
         digest = spec.digest(scan.source_digest)
         job, added = enter(
             ctx, spec, digest, scan.shape, actor, stage=stage, source_digest=scan.source_hash
@@ -151,6 +154,11 @@ def scanned(
         if not scan.nothing_changed:
             intake.refuse(scan)
         yield chosen.records, scan
+
+
+def _is_known(ctx: Context, name: str) -> bool:
+    with ctx.registry.read() as db:
+        return jobs.find(db, name) is not None
 
 
 def enter(

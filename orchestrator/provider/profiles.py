@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from orchestrator.domain.errors import ConfigError
+from orchestrator.domain.pricing import faults as faults_of_price
+from orchestrator.domain.pricing import priced
 from orchestrator.domain.profile import Limits, Model, Price, Profile, Quirks, Window
 from orchestrator.domain.remote import RemoteStatus
 from orchestrator.shipped import shipped
 
 _MAX_BYTES = 1 << 20
+_NO_PRICES: Mapping[str, Sequence[Price]] = {}
 _SETTINGS = sorted(
     {
         name
@@ -32,19 +35,24 @@ def profile_names(directory: Path | None = None) -> list[str]:
     return sorted({path.stem for folder in _folders(directory) for path in folder.glob("*.toml")})
 
 
-def load_profile(name: str | Path, directory: Path | None = None) -> Profile:
-    """Return the profile called `name`, or the one in the file `name`.
+def load_profile(
+    name: str | Path,
+    directory: Path | None = None,
+    *,
+    prices: Mapping[str, Sequence[Price]] = _NO_PRICES,
+) -> Profile:
+    """Return the profile called `name`, or the one in the file `name`, with `prices` over its own.
 
     A Path, and text that ends in `.toml`, is a file; any other text is looked for in the user's own
     `directory` first, then among the shipped ones. Raises ConfigError: ORC3110 for an unknown name
     (with the nearest one), ORC3111 for a file that can't be read or says something impossible.
     """
     if isinstance(name, Path) or name.endswith(".toml"):
-        return _read(Path(name))
+        return priced(_read(Path(name)), prices)
     for folder in _folders(directory):
         path = folder / f"{name}.toml"
         if _is_name(name) and path.is_file():
-            return _read(path)
+            return priced(_read(path), prices)
     raise _unknown(name, profile_names(directory))
 
 
@@ -181,17 +189,6 @@ def _quirk_faults(quirks: Quirks) -> Iterator[str]:
 def _model_faults(name: str, model: Model) -> Iterator[str]:
     if model.context_tokens is not None and model.context_tokens < 1:
         yield f'models."{name}".context_tokens must be 1 or more'
-    price = model.price
-    if price is None:
-        return
-    amounts = (
-        price.input,
-        price.cached_input,
-        price.output,
-        price.online_input,
-        price.online_output,
-    )
-    if any(amount is not None and not (amount.is_finite() and amount >= 0) for amount in amounts):
-        yield f'models."{name}".price has an amount below zero or no number'
-    if not re.fullmatch(r"[A-Z]{3}", price.currency):
-        yield f'models."{name}".price.currency must be three capital letters, as USD'
+    for price in (model.price, *model.prices):
+        for fault in faults_of_price(price) if price else ():
+            yield f'models."{name}".price {fault}'

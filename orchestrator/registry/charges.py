@@ -5,15 +5,29 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case
+from sqlalchemy import Connection, bindparam, case, func, literal_column, select
+from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.charging import Charge
-from orchestrator.domain.model import Batch
-from orchestrator.registry.bulk import inserting
-from orchestrator.registry.tables import charges
+from orchestrator.domain.model import Batch, ChargeKind
+from orchestrator.registry.bulk import among, inserting
+from orchestrator.registry.tables import accounts, charges
 
+
+class Row(NamedTuple):
+    """A line of the ledger: whose it is, and the charge."""
+
+    job_id: int
+    day: date
+    provider: str
+    model: str
+    charge: Charge
+
+
+_CHARGE = tuple(Charge.__dataclass_fields__)
+_MILLION = 1_000_000
 _KEY = ("job_id", "day", "provider", "model", "kind")
 _ADDED = ("requests", "tokens_in", "tokens_out", "tokens_cached", "est_in", "est_out")
 
@@ -24,6 +38,41 @@ def add(db: Connection, batch: Batch, day: date, found: Sequence[Charge]) -> Non
         values = {name: getattr(each, name) for name in Charge.__dataclass_fields__}
         whose = {"job_id": batch.job_id, "provider": batch.provider, "model": batch.model}
         db.execute(_adding(db.dialect.name), {**values, **whose, "day": day.isoformat()})
+
+
+def of_jobs(db: Connection, job_ids: Sequence[int]) -> dict[int, list[Row]]:
+    """Return the ledger of some jobs, by day; an empty list for a job that has used nothing."""
+    found: dict[int, list[Row]] = {job_id: [] for job_id in job_ids}
+    if found:
+        query = select(charges).where(among(db, charges.c.job_id, list(found)))
+        for row in db.execute(query.order_by(charges.c.job_id, charges.c.day)).mappings():
+            found[row["job_id"]].append(_read(row))
+    return found
+
+
+def _read(row: RowMapping) -> Row:
+    values = {name: row[name] for name in _CHARGE}
+    charge = Charge(**{**values, "kind": ChargeKind(row["kind"])})
+    day = date.fromisoformat(row["day"])
+    return Row(row["job_id"], day, row["provider"], row["model"], charge)
+
+
+def total(
+    db: Connection, currency: str, *, provider: str | None = None, day: str | None = None
+) -> int:
+    """Return what was spent in a currency at a provider, or at all, on a day or ever.
+
+    Summed in two halves: SQLite's own sum ends at about nine million of a currency.
+    """
+    who = [provider] if provider is not None else select(accounts.c.provider)
+    millions = func.sum(charges.c.amount // literal_column(str(_MILLION)))
+    rest = func.sum(charges.c.amount % literal_column(str(_MILLION)))
+    query = select(func.coalesce(millions, 0), func.coalesce(rest, 0))
+    query = query.where(charges.c.provider.in_(who), charges.c.currency == currency)
+    if day is not None:
+        query = query.where(charges.c.day == day)
+    high, low = db.execute(query).one()
+    return int(high) * _MILLION + int(low)
 
 
 @functools.cache

@@ -15,6 +15,11 @@ def identity(db: Connection) -> str | None:
     return str(found) if found else None
 
 
+def lock(db: Connection) -> None:
+    """Lock the registry's own row until the transaction ends: for limits over all accounts."""
+    db.execute(select(instance.c.id).with_for_update())
+
+
 def rename(db: Connection, new: str, now: datetime) -> None:
     """Give the registry another id; what the old one sent is known by its rows alone from now."""
     db.execute(delete(instance))

@@ -243,6 +243,16 @@ def redirect(db: Connection, job_id: int, *, provider: str, spec: str) -> None:
     db.execute(update(jobs).where(jobs.c.id == job_id).values(provider=provider, spec=spec))
 
 
+def set_canary(db: Connection, job_id: int, word: str | None) -> None:
+    """Say how the first slice of a job stands: passed, failed, accepted; None while it is out."""
+    db.execute(update(jobs).where(jobs.c.id == job_id).values(canary=word))
+
+
+def set_budget(db: Connection, job_id: int, budget: str) -> None:
+    """Give a job another budget than it was declared with."""
+    db.execute(update(jobs).where(jobs.c.id == job_id).values(budget=budget))
+
+
 def set_due(db: Connection, job_id: int, due_at: datetime) -> None:
     """Say when the job is looked at again."""
     db.execute(_SET_DUE, {"the_id": job_id, "when": due_at})

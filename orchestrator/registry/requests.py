@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from orchestrator.domain.intake import Request
-from orchestrator.domain.model import RequestState
+from orchestrator.domain.model import OPEN_REQUESTS, RequestState
 from orchestrator.domain.packing import SizedRequest
 from orchestrator.registry.bulk import among, insert_rows
 from orchestrator.registry.tables import jobs, payloads, requests
@@ -51,9 +51,26 @@ _FIRST_MODEL = (
 )
 _PENDING = (
     select(*_SIZED)
-    .where(*_WAITING, requests.c.model == bindparam("the_model"))
+    .where(
+        *_WAITING, requests.c.model == bindparam("the_model"), requests.c.id < bindparam("below")
+    )
     .order_by(requests.c.id)
     .limit(bindparam("most"))
+)
+_AHEAD = (
+    requests.c.id >= bindparam("first"),
+    requests.c.id < bindparam("below"),
+)
+"""A range of ids is of one job: without naming it, the way is over these alone."""
+
+_FIRST_MODEL_BELOW = (
+    select(requests.c.model)
+    .where(*_AHEAD, *_WAITING[1:])
+    .order_by(requests.c.model, requests.c.id)
+    .limit(1)
+)
+_OPEN_BELOW = (
+    select(requests.c.id).where(*_AHEAD, requests.c.state.in_(tuple(OPEN_REQUESTS))).limit(1)
 )
 _MEMBERS = (
     select(*(requests.c[name] for name in Member._fields)).where(_OF_BATCH).order_by(requests.c.id)
@@ -149,14 +166,26 @@ def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
     )
 
 
-def first_pending_model(db: Connection, job_id: int) -> str | None:
-    """Return the model of the next requests to pack, or None when none waits."""
+def first_pending_model(db: Connection, job_id: int, *, below: int | None = None) -> str | None:
+    """Return the model of the next requests to pack, of ids below one; None when none waits."""
+    if below is not None:
+        ahead = {"first": request_id(job_id, 0), "below": below}
+        return db.execute(_FIRST_MODEL_BELOW, ahead).scalar_one_or_none()
     return db.execute(_FIRST_MODEL, {"the_job": job_id}).scalar_one_or_none()
 
 
-def pending(db: Connection, job_id: int, model: str, limit: int) -> list[SizedRequest]:
-    """Return up to `limit` waiting requests of one model, in source order."""
-    wanted = {"the_job": job_id, "the_model": model, "most": limit}
+def open_below(db: Connection, job_id: int, below: int) -> bool:
+    """Whether a request of a job, of ids below one, has no outcome yet."""
+    ahead = {"first": request_id(job_id, 0), "below": below}
+    return db.execute(_OPEN_BELOW, ahead).first() is not None
+
+
+def pending(
+    db: Connection, job_id: int, model: str, limit: int, *, below: int | None = None
+) -> list[SizedRequest]:
+    """Return up to `limit` waiting requests of one model, of ids below one, in source order."""
+    end = request_id(job_id + 1, 0) if below is None else below
+    wanted = {"the_job": job_id, "the_model": model, "most": limit, "below": end}
     return [SizedRequest(*row) for row in db.execute(_PENDING, wanted)]
 
 

@@ -122,6 +122,9 @@ def complete(
     thought = _thought(model, body, text)
     prompt = tokens_of(len(body["messages"]))
     tokens += tokens_of(len(thought)) if thought else 0
+    if limit is not None:
+        # The bound is on thoughts and text together, as at Kimi.
+        tokens = min(tokens, limit)
     cached = prompt // 2 if draw & 1 and prompt > 64 else 0
     said = Said(text, "assistant", thought)
     usage = Usage(prompt, tokens, prompt + tokens, cached)

@@ -28,7 +28,8 @@ def settings(tree: Tree) -> schema.Settings:
 
 def provider(name: str, tree: Tree) -> schema.ProviderSettings:
     """Return the provider section `name`; its profile is the one of that name unless given."""
-    return schema.ProviderSettings(**{"profile": name, **tree, "name": name})
+    budget = schema.ProviderBudget(**tree.get("budget", {}))
+    return schema.ProviderSettings(**{"profile": name, **tree, "name": name, "budget": budget})
 
 
 def _defaults(tree: Tree) -> schema.DefaultSettings:
@@ -40,5 +41,6 @@ def _job(name: str, tree: Tree) -> schema.JobDeclaration:
     source = schema.SourceSettings(**tree["source"])
     retry = schema.JobRetry(**tree.get("retry", {}))
     answer = schema.AnswerSettings(**tree.get("answer", {}))
-    built = {"spec": name, "source": source, "retry": retry, "answer": answer}
-    return schema.JobDeclaration(**{**tree, **built})
+    canary = schema.CanarySettings(**tree.get("canary", {}))
+    built = {"source": source, "retry": retry, "answer": answer, "canary": canary}
+    return schema.JobDeclaration(**{**tree, **built, "spec": name})

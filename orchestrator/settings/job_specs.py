@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.domain.errors import ConfigError
-from orchestrator.domain.spec import JobSpec, Policy
+from orchestrator.domain.spec import Canary, JobSpec, Policy
 from orchestrator.settings.configuration import Configuration
 from orchestrator.settings.schema import JobDeclaration, JobRetry
 from orchestrator.settings.templates import Files, Read, laid_over, read_answer, read_template
@@ -70,6 +70,8 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
         cache_max_age=_seconds(declared.cache),
         policy=policy(configuration, declared.retry, declared.delete_remote_files),
         sinks=declared.sink,
+        budget=None if declared.budget is None else str(declared.budget),
+        canary=_canary(declared),
     )
 
 
@@ -122,6 +124,13 @@ def _only_in_a_workflow(configuration: Configuration, name: str) -> ConfigError:
 def _seconds(age: bool | timedelta) -> int | None:
     """Return an age in whole seconds, None for any."""
     return None if isinstance(age, bool) else max(1, int(age.total_seconds()))
+
+
+def _canary(declared: JobDeclaration) -> Canary | None:
+    canary = declared.canary
+    if canary.records is None:
+        return None
+    return Canary(records=canary.records, require=tuple(canary.require))
 
 
 _NOTHING_SET = JobRetry()

@@ -21,6 +21,22 @@ _REFERENCE: dict[str, Any] = {
         "command": {"type": "array", "items": {"type": "string"}, "minItems": 1},
     },
 }
+_AMOUNT: dict[str, Any] = {"type": ["number", "string"]}
+_PRICE: dict[str, Any] = {
+    "type": "object",
+    "required": ["currency", "input", "cached_input", "output"],
+    "additionalProperties": False,
+    "properties": {
+        "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "input": _AMOUNT,
+        "cached_input": _AMOUNT,
+        "output": _AMOUNT,
+        "online_input": _AMOUNT,
+        "online_output": _AMOUNT,
+        "as_of": {"type": "string", "format": "date"},
+        "source": {"type": "string"},
+    },
+}
 _TYPES: dict[Kind, dict[str, Any]] = {
     "text": {"type": "string"},
     "age": {
@@ -47,6 +63,8 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     "url": {"anyOf": [{"type": "string", "pattern": "://"}, _REFERENCE]},
     "window": {"type": "string", "pattern": r"^[1-9]\d{0,3}(m|h|d)$"},
     "zone": {"type": "string"},
+    "prices": {"anyOf": [_PRICE, {"type": "array", "items": _PRICE, "minItems": 1}]},
+    "conditions": {"type": "array", "items": {"type": "string"}},
     "any": {},
     "sinks": {"type": ["string", "object", "array"]},
 }

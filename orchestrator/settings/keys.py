@@ -37,6 +37,8 @@ Kind = Literal[
     "window",
     "zone",
     "sinks",
+    "prices",
+    "conditions",
     "any",
 ]
 
@@ -50,6 +52,8 @@ _MARKED: Mapping[str, Kind] = {
     "zone": "zone",
     "url": "url",
     "sinks": "sinks",
+    "prices": "prices",
+    "conditions": "conditions",
 }
 _TYPED: Mapping[object, Kind] = {
     str: "text",
@@ -118,7 +122,9 @@ def _keys_of_field(
         value = typing.get_args(inner)[1]
         if isinstance(value, type) and issubclass(value, msgspec.Struct):
             return _keys_of(value, (*here, "*"))
-        return [Key((*here, "*"), "text" if value is str else "any", None, help_line)]
+        marked = (_MARKED[mark] for mark in marks if mark in _MARKED)
+        kind = next(marked, "text" if value is str else "any")
+        return [Key((*here, "*"), kind, None, help_line)]
     return [
         Key(
             here,

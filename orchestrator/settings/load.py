@@ -295,6 +295,8 @@ def _job_problems(path: keys.Path, origin: Origin, job: Mapping[str, Any]) -> It
     if len(ways) != 1:
         have = " and ".join(ways) or "none of them"
         yield Problem(f"{name} takes one of prompt, template and lines; it has {have}", origin)
+    if "canary" in job and "records" not in job["canary"]:
+        yield Problem(f"{name}.canary does not say how many records go ahead", origin)
 
 
 def _check_daemon(

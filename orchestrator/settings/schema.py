@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from orchestrator.domain.money import Money
+from orchestrator.domain.profile import Price
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.settings.references import SecretReference
 
@@ -112,6 +114,9 @@ class DefaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     delete_remote_files: Annotated[bool, "delete remote files once their answers are recorded"] = (
         True
     )
+    budget_per_day: Annotated[
+        Money | None, "all jobs together spend at most this in a day (UTC)"
+    ] = None
 
 
 class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +141,13 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = timedelta(0)
 
 
+class ProviderBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """What all jobs of a provider may spend there together."""
+
+    per_day: Annotated[Money | None, "in a day (UTC); the next one begins anew"] = None
+    total: Annotated[Money | None, "in all"] = None
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One account at one provider. What is None is the profile's."""
 
@@ -147,6 +159,10 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Annotated[SecretReference | None, "reference to the key"] = None
     max_batches_in_flight: Annotated[Count | None, "at most this many live batches"] = None
     max_calls_per_minute: Annotated[Count | None, "at most this many calls, of all workers"] = None
+    budget: ProviderBudget = ProviderBudget()
+    prices: Annotated[
+        Mapping[str, tuple[Price, ...]], "prices", "of a model, in the place of the profile's"
+    ] = {}
     connect_timeout: Annotated[timedelta, "for a connection to stand"] = timedelta(seconds=10)
     read_timeout: Annotated[timedelta, "for the next bytes to come"] = timedelta(seconds=60)
 
@@ -184,6 +200,13 @@ class AnswerSettings(msgspec.Struct, frozen=True, kw_only=True):
     repair: Annotated[bool | None, "ask again for answers that do not fit; true"] = None
 
 
+class CanarySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The first records of a job go ahead, and the rest when they meet the conditions."""
+
+    records: Annotated[Count | None, "how many go ahead"] = None
+    require: Annotated[tuple[str, ...], "conditions", "conditions, `failed < 2%`"] = ()
+
+
 class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     """A job spec: `[jobs.NAME]`. Exactly one of prompt, template, lines."""
 
@@ -215,6 +238,8 @@ class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     cache: Annotated[
         bool | timedelta, "age", "use answers of earlier jobs: true, or those of at most that age"
     ] = False
+    budget: Annotated[Money | None, "nothing is sent that may lead beyond it"] = None
+    canary: CanarySettings = CanarySettings()
     retry: JobRetry = JobRetry()
     delete_remote_files: Annotated[
         bool | None, "delete remote files once their answers are recorded"
@@ -238,14 +263,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 LATER: Mapping[str, str] = {
     "web": "the web pages",
-    "providers.*.budget": "budgets of a provider",
     "providers.*.stop_after": "stopping a provider after equal failures",
     "spool.keep": "keeping spool files",
     "jobs.*.schedule": "schedules",
     "jobs.*.changed_only": "sending changed records only",
     "jobs.*.deadline": "deadlines",
-    "jobs.*.budget": "budgets of a job",
-    "jobs.*.canary": "canaries",
     "jobs.*.notify": "notifications",
     "jobs.*.source.sql": "SQL sources",
     "jobs.*.source.query_file": "SQL sources",

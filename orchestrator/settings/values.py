@@ -15,7 +15,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from orchestrator.domain.canary import read_condition
 from orchestrator.domain.money import Money
+from orchestrator.domain.pricing import read_price
+from orchestrator.domain.profile import Price
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.units import parse_duration, parse_money, parse_size
 from orchestrator.settings.keys import Key, Kind
@@ -225,6 +228,22 @@ def _command(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _prices(_key: Key, raw: object, _place: Place) -> tuple[Price, ...]:
+    """Read one price of a model, or several with their dates."""
+    entries = raw if isinstance(raw, list) else [raw]
+    if not entries:
+        raise UnfitValue("it takes a table with currency, input, cached_input and output")
+    return tuple(read_price(entry, dated=len(entries) > 1) for entry in entries)
+
+
+def _conditions(_key: Key, raw: object, _place: Place) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+        raise UnfitValue(f'it takes a list of conditions like ["failed < 2%"], not {_called(raw)}')
+    for each in raw:
+        read_condition(each)
+    return tuple(raw)
+
+
 def _any(_key: Key, raw: object, _place: Place) -> object:
     return raw
 
@@ -267,6 +286,8 @@ _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "url": _url,
     "window": _window,
     "zone": _zone,
+    "prices": _prices,
+    "conditions": _conditions,
     "any": _any,
     "sinks": _sinks,
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator import api
 from orchestrator.connections import Connections, no_connections
+from orchestrator.domain.budget import Budgets
 from orchestrator.domain.model import Batch, BatchState, Job, JobState
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
@@ -101,6 +102,7 @@ class World:
         self.providers = SandboxProviders(self)
         self.tokens = itertools.count(1)
         self.requests_per_batch = 50
+        self.budgets = Budgets()
         self.stopping: Callable[[], bool] = lambda: False
         self.tell: Callable[[Told], None] = silence
         self.pace = Pace()
@@ -147,6 +149,7 @@ class World:
             connections=self.connections,
             tell=lambda told: self.tell(told),  # noqa: PLW0108 - a test may replace it
             stopping=lambda: self.stopping(),  # noqa: PLW0108 - a test may replace it
+            budgets=self.budgets,
         )
         return self.context
 

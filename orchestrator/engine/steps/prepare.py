@@ -9,7 +9,9 @@ from orchestrator.domain.pacing import seconds
 from orchestrator.domain.packing import FileLimits, SizedRequest, load_of, pack
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.transitions import Finished
+from orchestrator.engine import canary
 from orchestrator.engine.context import Context, Told
+from orchestrator.engine.guards import lock_whole, within_budget
 from orchestrator.engine.room import has_room
 from orchestrator.engine.sharing import is_settled, settle, shares
 from orchestrator.engine.steps.growing import lingers, will_grow
@@ -36,6 +38,7 @@ def _plan_one(
     ctx: Context, db: Connection, job_id: int, profile: Profile, planned: int
 ) -> Batch | None:
     now = ctx.now()
+    lock_whole(ctx, db)
     # Locked first: what the account may hold is counted by one worker at a time.
     account = accounts.lock(db, jobs.get(db, job_id).provider, now)
     job = jobs.lock(db, job_id)
@@ -46,6 +49,7 @@ def _plan_one(
         job = jobs.get(db, job_id)
     stages.wake_streams(db, job.name, now)
     if job.books.open == 0 and not will_grow(job):
+        canary.close(ctx, db, job)
         _finish(ctx, db, job)
         return None
     if job.state is not JobState.RUNNING:
@@ -53,7 +57,8 @@ def _plan_one(
         return None
     # An outcome may have come just now: what waits for it goes first.
     late = shares(ctx, job) and not is_settled(job)
-    model = None if late else requests.first_pending_model(db, job_id)
+    below = None if late else canary.frontier(ctx, db, job)
+    model = None if late else requests.first_pending_model(db, job_id, below=below)
     if model is None:
         # The batches of the job make it due again when they end.
         jobs.set_due(db, job_id, now if late else now + seconds(ctx.pace.cap))
@@ -73,11 +78,27 @@ def _plan_one(
         later = ctx.pace.cap if account.paused else ctx.pace.poll_min
         jobs.set_due(db, job_id, now + seconds(later))
         return None
+    members = _chosen(ctx, db, job, model, profile, below=below, planned=planned)
+    return _plan(ctx, db, job, model, members) if members else None
+
+
+def _chosen(
+    ctx: Context,
+    db: Connection,
+    job: Job,
+    model: str,
+    profile: Profile,
+    *,
+    below: int | None,
+    planned: int,
+) -> list[SizedRequest]:
+    """Return the members of the next batch; none when it waits for company, or for money."""
     limits = FileLimits.of(profile, ctx.requests_per_batch)
-    waiting = requests.pending(db, job_id, model, limits.max_requests)
+    waiting = requests.pending(db, job.id, model, limits.max_requests, below=below)
     members = next(pack(waiting, limits))
-    lingering = lingers(ctx, db, job, members, limits, planned=planned)
-    return None if lingering else _plan(ctx, db, job, model, members)
+    if lingers(ctx, db, job, members, limits, planned=planned):
+        return []
+    return within_budget(ctx, db, job, model, members)
 
 
 def _plan(ctx: Context, db: Connection, job: Job, model: str, members: list[SizedRequest]) -> Batch:

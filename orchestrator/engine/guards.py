@@ -1,0 +1,162 @@
+"""Guards: what a job may send of its next requests, before a batch is made of them.
+
+Asked in the transaction that plans the batch, with the account locked: what several workers plan
+at the same time is counted one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
+
+from sqlalchemy import Connection
+
+from orchestrator.domain import budget
+from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, at_most
+from orchestrator.domain.charging import in_units, money
+from orchestrator.domain.model import Job
+from orchestrator.domain.money import Money
+from orchestrator.domain.pacing import seconds
+from orchestrator.domain.packing import SizedRequest, load_of
+from orchestrator.domain.profile import Price
+from orchestrator.domain.units import parse_money
+from orchestrator.engine.context import Context
+from orchestrator.engine.ledger import in_flight, ratios, spent
+from orchestrator.registry import identity, jobs
+
+JOB, TOTAL, DAY, WHOLE_DAY = "ORC7010", "ORC7011", "ORC7012", "ORC7013"
+NO_PRICE, NO_BOUND, OTHER_CURRENCY, NO_USAGE = "ORC7014", "ORC7015", "ORC7016", "ORC7017"
+OF_A_DAY = frozenset({DAY, WHOLE_DAY})
+"""Holds that end by themselves when the next day begins, in UTC."""
+
+BUDGETS = frozenset({JOB, TOTAL, *OF_A_DAY, NO_PRICE, NO_BOUND, OTHER_CURRENCY, NO_USAGE})
+"""Every reason for which a budget may hold a job."""
+
+
+def lock_whole(ctx: Context, db: Connection) -> None:
+    """Lock what all accounts share, where a limit is for all of them; before any account."""
+    if ctx.budgets.per_day is not None:
+        identity.lock(db)
+
+
+def within_budget(
+    ctx: Context, db: Connection, job: Job, model: str, members: list[SizedRequest]
+) -> list[SizedRequest]:
+    """Return those of the next requests that may be sent now; with none the job is put off.
+
+    It is held with the reason where nothing in flight may change that.
+    """
+    wanted = tuple(_wanted(ctx, job))
+    if not wanted:
+        _let_go(ctx, db, job)
+        return members
+    prices = ctx.prices_from(job.provider, model, ctx.now().date())
+    refused = _unkept(wanted, prices, members, model)
+    if refused:
+        return _held(ctx, db, job, *refused)
+    ceiling = Ceiling.of(prices)
+    # What is in flight is read before what was spent: what ends in between counts twice, not never.
+    limits = [_limit(ctx, db, job, *each) for each in wanted]
+    if any(limit is None for limit in limits):
+        return _held(ctx, db, job, NO_USAGE, f"what {job.name} has spent is not known: {_UNTOLD}")
+    ratio = ratios(db, [job.id]).get(job.id)
+    costs = [at_most(load_of([member]), ceiling, ratio) or 0 for member in members]
+    decision = budget.decide([limit for limit in limits if limit is not None], costs)
+    if isinstance(decision, Go):
+        _let_go(ctx, db, job)
+        return members[: decision.count]
+    if isinstance(decision, Stop):
+        return _held(ctx, db, job, decision.limit.code, _reached(decision.limit))
+    # The batches of the job make it due again when they end; those of another job do not.
+    later = ctx.pace.cap if decision.limit.code == JOB else ctx.pace.gate_probe
+    jobs.set_due(db, job.id, ctx.now() + seconds(later))
+    _let_go(ctx, db, job)
+    return []
+
+
+_UNTOLD = "its answers tell no usage, or had no price on their day"
+
+
+def budget_of(job: Job, declared: str | None) -> Money | None:
+    """Return the budget in force of a job: what was set later, else what it was declared with."""
+    text = job.budget or declared
+    return parse_money(text) if text else None
+
+
+def _wanted(ctx: Context, job: Job) -> Iterator[tuple[str, str, Money]]:
+    """Yield the limits that a job is under: code, whose it is, amount."""
+    own = budget_of(job, ctx.spec_of(job).budget)
+    theirs = ctx.budgets.of(job.provider)
+    for code, whose, limit in (
+        (JOB, f"the budget of {job.name}", own),
+        (TOTAL, f"the budget of provider {job.provider}", theirs.total),
+        (DAY, f"the budget a day of provider {job.provider}", theirs.per_day),
+        (WHOLE_DAY, "the budget a day of all jobs", ctx.budgets.per_day),
+    ):
+        if limit is not None:
+            yield code, whose, limit
+
+
+def _unkept(
+    wanted: Sequence[tuple[str, str, Money]],
+    prices: Sequence[Price],
+    members: Sequence[SizedRequest],
+    model: str,
+) -> tuple[str, str] | None:
+    """Return why a limit can't be kept at all, if it can't: its code and words."""
+    whose = wanted[0][1]
+    if not prices:
+        return NO_PRICE, f"{whose} can't be kept: the price of {model} is not known"
+    currencies = {price.currency for price in prices} | {limit.currency for *_, limit in wanted}
+    if len(currencies) > 1:
+        listed = " and ".join(sorted(currencies))
+        return OTHER_CURRENCY, f"{whose} can't be kept: {listed} can't be compared"
+    if any(member.est_out is None for member in members):
+        return NO_BOUND, f"{whose} can't be kept: answers of {model} have no bound (max_tokens)"
+    return None
+
+
+def _limit(
+    ctx: Context, db: Connection, job: Job, code: str, whose: str, limit: Money
+) -> Limit | None:
+    """Return how far a limit is used; None where that is not known."""
+    job_id = job.id if code == JOB else None
+    provider = job.provider if code in {TOTAL, DAY} else None
+    day = ctx.now().date().isoformat() if code in OF_A_DAY else None
+    moving = in_flight(ctx, db, limit.currency, job_id=job_id, provider=provider)
+    used = spent(ctx, db, limit.currency, job_id=job_id, provider=provider, day=day)
+    if used is None:
+        return None
+    return Limit(
+        code=code,
+        whose=whose,
+        money=limit,
+        amount=in_units(limit.amount),
+        spent=used,
+        in_flight=moving,
+    )
+
+
+def _reached(limit: Limit) -> str:
+    used = money(limit.spent, limit.money.currency).rounded()
+    return f"{limit.whose} is reached: {used} of {limit.money} spent, the next request may pass it"
+
+
+def _held(ctx: Context, db: Connection, job: Job, code: str, reason: str) -> list[SizedRequest]:
+    now = ctx.now()
+    jobs.hold(db, job, code=code, reason=reason, now=now, actor=ctx.actor)
+    due_at = now + seconds(ctx.pace.cap)
+    if code in OF_A_DAY:
+        due_at = min(due_at, next_day(now))
+    jobs.set_due(db, job.id, due_at)
+    return []
+
+
+def next_day(now: datetime) -> datetime:
+    """Return when the next day begins, in UTC."""
+    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+
+
+def _let_go(ctx: Context, db: Connection, job: Job) -> None:
+    if job.hold_code in BUDGETS:
+        jobs.unhold(db, job, now=ctx.now(), actor=ctx.actor)
