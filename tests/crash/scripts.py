@@ -18,8 +18,9 @@ from orchestrator.api.strays import forget
 from orchestrator.domain.errors import ConfigError, GuardError, NameTaken, SourceError
 from orchestrator.domain.model import BatchState
 from orchestrator.domain.pacing import Pace
-from orchestrator.domain.spec import Answer, JobSpec, Policy
+from orchestrator.domain.spec import Answer, Canary, JobSpec, Policy
 from orchestrator.domain.transitions import JOB_FINAL
+from orchestrator.domain.units import parse_money
 from orchestrator.failpoints import watched
 from orchestrator.registry import jobs, strays
 from orchestrator.sandbox.core import Sandbox
@@ -442,6 +443,31 @@ def changing(world: World) -> None:
         api.submit(world.context, spec, actor="test")
     except NameTaken:  # cut off after the change: nobody can go on with what it was
         control.cancel_job(world.context, "small")
+
+
+# Guards
+
+
+def canary_judged(world: World) -> None:
+    """Half of the records go ahead, fail, and are accepted all the same."""
+    canary = Canary(records=2, require=("failed < 2%",))
+    world.submit(4, name="small", policy=BRISKLY, canary=canary)
+    until(world, lambda: world.job("small").canary is not None)
+    control.resume(world.context, names=["small"], providers=[])
+    until(world, lambda: sent_again(world))
+
+
+def sent_again(world: World) -> bool:
+    return world.job("small").canary == "accepted" and len(world.batches("small")) > 1
+
+
+def budget_reached(world: World) -> None:
+    """The budget lets some of the records go; a larger one the rest."""
+    bound = {"max_tokens": 9}
+    world.submit(4, name="small", policy=BRISKLY, budget="0.00019 USD", body=bound)
+    until(world, lambda: ended(world, "small") or world.job("small").hold_code is not None)
+    budget = parse_money("5 USD")
+    control.resume(world.context, names=["small"], providers=[], budget=budget)
 
 
 # A configuration that can't be read for a while
