@@ -14,8 +14,9 @@ from orchestrator.engine.row_maker import OPEN
 from orchestrator.engine.source_columns import source_columns, typed_columns
 from orchestrator.registry.session import Registry
 from orchestrator.sinks.files import Output
+from orchestrator.sinks.folders import OutputFolder
 from orchestrator.sinks.formats import open_sink
-from orchestrator.sinks.port import COLUMNS, Block, BlockSink, Header, Sink
+from orchestrator.sinks.port import COLUMNS, Header, Sink, put
 
 Progress = Callable[[int, int], None]
 """`(rows so far, records looked at)`, after every chunk."""
@@ -38,7 +39,7 @@ def _tell_nobody(_rows: int, _records: int) -> None:
 def export(
     registry: Registry,
     job: Job,
-    output: Output,
+    output: Output | OutputFolder,
     *,
     kind: str,
     where: Filter = (),
@@ -50,7 +51,7 @@ def export(
 
     Where the source did not say its columns, a first, cheap pass reads them. Raises SinkError.
     """
-    opened: Output | Sink = output
+    opened: Output | OutputFolder | Sink = output
     try:
         columns = header_for(registry, job, kind)
         sink = opened = open_sink(kind, output, columns, raw=raw)
@@ -65,14 +66,6 @@ def export(
         opened.abandon()
         raise
     return Exported(rows, still_open, columns.renamed, seen.currency)
-
-
-def put(sink: Sink, block: Block) -> None:
-    """Hand rows to a sink, side by side if it takes them so."""
-    if isinstance(sink, BlockSink):
-        sink.write_block(block)
-    else:
-        sink.write(block.rows())
 
 
 def header_for(registry: Registry, job: Job, kind: str) -> Header:

@@ -6,7 +6,7 @@ Expensive: it reads everything the job has. Nothing is changed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from orchestrator.api.exporting import header_for
-from orchestrator.domain.errors import IntegrityError, NotFound
+from orchestrator.domain.errors import IntegrityError, NotFound, UsageError
 from orchestrator.domain.model import Job
 from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.engine.outcome_rows import Rows
@@ -25,7 +25,9 @@ from orchestrator.registry.session import Registry
 from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.jsonl import JsonlSink
+from orchestrator.sinks.places import is_folder
 from orchestrator.sinks.port import OutcomeRow
+from orchestrator.sinks.remote_files import is_url
 
 _LONGEST = 1 << 30
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -128,9 +130,21 @@ class _Reader(Protocol):
         """Whether it is of this record, whatever outcome it tells."""
 
 
+def can_be_verified(location: str, kind: str, cwd: Path) -> bool:
+    """Whether `verify` reads an export: one file on this machine, by the format of its ending."""
+    one_file = not is_url(location) and not is_folder(location, cwd)
+    return one_file and kind in _READERS and format_of(location, None) == kind
+
+
 def _reader(registry: Registry, job: Job, path: Path) -> _Reader:
-    is_csv = format_of(str(path), None) == "csv"
-    return _Csv(registry, job) if is_csv else _Jsonl(registry, job)
+    kind = format_of(str(path), None)
+    if kind not in _READERS:
+        raise UsageError(
+            f"an export as {kind} can't be verified",
+            why="a workbook shows values in another form than records have",
+            next=f"orchestrator export {job.name} -o {job.name}.parquet, and verify that",
+        )
+    return _READERS[kind](registry, job)
 
 
 def _of_file(registry: Registry, job: Job, path: Path, prices: Prices) -> list[Equation]:
@@ -211,7 +225,8 @@ class _Jsonl:
 class _Csv:
     """Rows of an exported table against what would be written now."""
 
-    def __init__(self, registry: Registry, job: Job) -> None:
+    def __init__(self, registry: Registry, job: Job, delimiter: str = ",") -> None:
+        self._delimiter = delimiter
         header = header_for(registry, job, "csv")
         self._width = len(header.source)
         self._sink = CsvSink(_Nowhere(), header, raw=True)
@@ -221,7 +236,7 @@ class _Csv:
         """Yield the rows behind the header."""
         csv.field_size_limit(_LONGEST)
         with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, delimiter=self._delimiter, strict=True)
             if not _equal(next(reader, []), self._header):
                 raise csv.Error("its header is another one")
             yield from reader
@@ -238,3 +253,54 @@ class _Csv:
 def _equal(got: Sequence[str], cells: Sequence[str | None]) -> bool:
     written = [cell or "" for cell in cells]
     return list(got) in (written, [defused(cell) for cell in written])
+
+
+class _Arrow:
+    """Rows of a typed table against what would be written now."""
+
+    def __init__(self, registry: Registry, job: Job, kind: str) -> None:
+        from orchestrator.sinks.arrow_table import ArrowTable  # noqa: PLC0415 - needs pyarrow
+
+        header = header_for(registry, job, kind)
+        self._kind = kind
+        self._table = ArrowTable(header)
+        self._source = [column.name for column in header.source]
+
+    def rows(self, path: Path) -> Iterator[dict[str, Any]]:
+        """Yield the rows, told by column. Raises OSError for a file that is no such table."""
+        import pyarrow as pa  # noqa: PLC0415 - text is verified without it
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        try:
+            if self._kind == "parquet":
+                batches = pq.ParquetFile(path).iter_batches(batch_size=4_096)
+            else:
+                file = pa.ipc.open_file(path)
+                batches = map(file.get_batch, range(file.num_record_batches))
+            for batch in batches:
+                yield from batch.to_pylist()
+        except pa.ArrowInvalid as exc:
+            raise OSError(str(exc)) from exc
+
+    def same(self, got: dict[str, Any], row: OutcomeRow) -> bool:
+        """Whether the row is the very one that belongs here."""
+        return repr(got) == repr(self._row(row))
+
+    def of_record(self, got: dict[str, Any], row: OutcomeRow) -> bool:
+        """Whether the row is of this record, whatever outcome it tells."""
+        wanted = self._row(row)
+        return all(repr(got.get(name)) == repr(wanted[name]) for name in self._source)
+
+    def _row(self, row: OutcomeRow) -> dict[str, Any]:
+        found: dict[str, Any] = self._table.batch([row]).to_pylist()[0]
+        return found
+
+
+_READERS: Mapping[str, Callable[[Registry, Job], _Reader]] = {
+    "jsonl": _Jsonl,
+    "csv": _Csv,
+    "tsv": lambda registry, job: _Csv(registry, job, "\t"),
+    "parquet": lambda registry, job: _Arrow(registry, job, "parquet"),
+    "arrow": lambda registry, job: _Arrow(registry, job, "arrow"),
+    "feather": lambda registry, job: _Arrow(registry, job, "feather"),
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.api.exporting import Exported
     from orchestrator.domain.model import Job
     from orchestrator.sinks.files import Output
+    from orchestrator.sinks.folders import OutputFolder
 
 STDOUT = "-"
 _TELL_EVERY = 2.0
@@ -28,18 +28,30 @@ _TELL_EVERY = 2.0
 @command(
     examples=(
         "orchestrator export labels -o labels.jsonl",
+        "orchestrator export labels -o labels.parquet",
+        "orchestrator export labels -o s3://bucket/labels.parquet",
         "orchestrator export labels -o failed.csv --where state:failed",
         "orchestrator export @last -o - | jq -r .text",
     )
 )
 @click.argument("job")
 @click.option(
-    "-o", "--output", "target", required=True, metavar="FILE|-", help="a file, or - for stdout"
+    "-o",
+    "--output",
+    "target",
+    required=True,
+    metavar="FILE|DIR/|URL|-",
+    help="a file, a folder of parts, s3:// gs:// az://, or - for stdout",
 )
-@click.option("--format", "kind", metavar="jsonl|csv", help="else by the file's ending")
+@click.option(
+    "--format",
+    "kind",
+    metavar="FORMAT",
+    help="jsonl, csv, tsv, parquet, arrow, feather or xlsx; else by the file's ending",
+)
 @where_option(RECORD_FIELDS)
 @click.option("--follow", is_flag=True, help="wait for the job's end, as watch does, then write")
-@click.option("--raw", is_flag=True, help="CSV: leave text that a spreadsheet takes for a formula")
+@click.option("--raw", is_flag=True, help="CSV, Excel: leave text that would be a formula")
 @click.pass_obj
 def export(
     session: Session,
@@ -53,14 +65,17 @@ def export(
     """Write the outcomes of a job: source columns, then outcome, text, tokens, cost, error.
 
     Records without an outcome have the outcome "open". A file appears whole, or not at all.
+    Parquet, Arrow, Feather and Excel have the source's types.
     """
     from orchestrator.api import exporting, lookup  # noqa: PLC0415 - help needs no database
     from orchestrator.sinks.formats import format_of  # noqa: PLC0415
+    from orchestrator.sinks.places import is_folder  # noqa: PLC0415
 
     console = session.console
     if target == STDOUT and console.machine:
         raise UsageError("-o - and --json both want stdout", next="name a file: -o outcomes.jsonl")
-    form = format_of(target, kind)
+    parts = target != STDOUT and is_folder(target, session.world.cwd)
+    form = format_of(f"{target}/" if parts else target, kind)
     if follow and (cut_off := _wait_for_the_end(session, job)) is not None:
         return cut_off
     with reading(session) as registry:
@@ -68,7 +83,7 @@ def export(
         done = exporting.export(
             registry,
             found,
-            _output(session, target),
+            _output(session, target, form),
             kind=form,
             where=where,
             raw=raw,
@@ -99,11 +114,12 @@ def _wait_for_the_end(session: Session, name: str) -> int | None:
         return None if ended else signals.exit_status
 
 
-def _output(session: Session, target: str) -> Output:
-    from orchestrator.sinks.files import OutputFile, OutputStream  # noqa: PLC0415
+def _output(session: Session, target: str, form: str) -> Output | OutputFolder:
+    from orchestrator.sinks.files import OutputStream  # noqa: PLC0415
+    from orchestrator.sinks.places import open_place  # noqa: PLC0415
 
     if target != STDOUT:
-        return OutputFile(session.world.cwd / Path(target).expanduser())
+        return open_place(target, form, session.world.cwd)
     stream: TextIO = session.world.stdout
     stream.flush()
     below = getattr(stream, "buffer", None)
@@ -128,6 +144,8 @@ class _Progress:
 
 
 def _say(session: Session, job: Job, target: str, form: str, done: Exported) -> None:
+    from orchestrator.api.verifying import can_be_verified  # noqa: PLC0415 - only at the end
+
     console = session.console
     for old, new in done.renamed:
         console.note(f'the source has a column "{old}": the outcome\'s is called "{new}"')
@@ -148,5 +166,5 @@ def _say(session: Session, job: Job, target: str, form: str, done: Exported) -> 
     money = f", cost in {done.currency}" if done.currency else ""
     text = f"wrote {human.plural(done.rows, 'row')} to {human.plain(target)}{money}"
     check = f"; check it: orchestrator verify {job.name} --export {human.plain(target)}"
-    whole = done.rows == job.books.records
-    console.result("export", text + (check if whole else ""), data, piped=target)
+    checked = done.rows == job.books.records and can_be_verified(target, form, session.world.cwd)
+    console.result("export", text + (check if checked else ""), data, piped=target)

@@ -24,13 +24,18 @@ class Handle:
     closed = False
 
     def __init__(self, output: Output) -> None:
-        self._output = output
+        self._output: Output | None = output
         self._written = 0
+
+    def give_up(self) -> None:
+        """Take what a library writes when it is thrown away, and hand on no more of it."""
+        self._output = None
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - bytes, or what holds some
         """Hand the next bytes on."""
         given = bytes(data)
-        self._output.write(given)
+        if self._output is not None:
+            self._output.write(given)
         self._written += len(given)
         return len(given)
 
@@ -62,7 +67,8 @@ class ArrowSink:
         self._table = ArrowTable(header)
         self._group: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
-        file = pa.PythonFile(Handle(output), mode="w")
+        self._handle = Handle(output)
+        file = pa.PythonFile(self._handle, mode="w")
         self._writer = self._open(file, self._table.schema)
         self._thread = ThreadPoolExecutor(1, "sink")
         self._written: Future[None] | None = None
@@ -95,6 +101,7 @@ class ArrowSink:
     def abandon(self) -> None:
         """Leave nothing behind."""
         self._thread.shutdown()
+        self._handle.give_up()
         self._output.abandon()
 
     def _write_group(self) -> None:

@@ -46,7 +46,7 @@ class OutputFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._temporary: Path | None = None
-        with _told(path):
+        with told(path):
             self._file = self._open()
 
     def _open(self) -> BinaryIO:
@@ -66,14 +66,14 @@ class OutputFile:
 
     def write(self, data: bytes) -> None:
         """Write `data` whole."""
-        with _told(self.path):
+        with told(self.path):
             left = memoryview(data)
             while left:
                 left = left[self._file.write(left) :]
 
     def close(self) -> None:
         """Sync and rename."""
-        with _told(self.path):
+        with told(self.path):
             if self._temporary is None:
                 self._file.close()
                 return
@@ -81,7 +81,7 @@ class OutputFile:
             self._file.close()
             self._temporary.replace(self._target)
             self._temporary = None
-            _sync_folder(self._target.parent)
+            sync_folder(self._target.parent)
 
     def abandon(self) -> None:
         """Remove the temporary file."""
@@ -111,7 +111,8 @@ class OutputStream:
         """Do nothing: what was handed on is gone."""
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -120,7 +121,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Say an operating system's error as ours."""
     try:
         yield

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.domain.errors import ConfigError, UsageError
 from orchestrator.sinks.csv_file import CsvSink
 from orchestrator.sinks.files import Output
+from orchestrator.sinks.folders import OutputFolder, PartsSink
 from orchestrator.sinks.jsonl import JsonlSink
 from orchestrator.sinks.port import Header, Sink
 
@@ -20,9 +21,13 @@ _SAME = {"ndjson": "jsonl", "json": "jsonl", "ipc": "arrow", "excel": "xlsx", "p
 def format_of(location: str, named: str | None) -> str:
     """Return the format: the one named, else by the file's ending, else JSON Lines.
 
+    That of a folder of parts, which ends with a slash, is Parquet where none is named.
+
     Raises UsageError for a format that is not written here.
     """
     ending = Path(location).suffix.removeprefix(".").lower()
+    if location.endswith("/"):
+        ending = "parquet"
     wanted = (named or ("jsonl" if location == "-" else ending)).lower()
     found = _SAME.get(wanted, wanted)
     if found in FORMATS:
@@ -38,12 +43,16 @@ def format_of(location: str, named: str | None) -> str:
     )
 
 
-def open_sink(kind: str, output: Output, header: Header, *, raw: bool = False) -> Sink:
-    """Return a sink of the format `kind` that writes to `output`.
+def open_sink(
+    kind: str, output: Output | OutputFolder, header: Header, *, raw: bool = False
+) -> Sink:
+    """Return a sink of the format `kind` that writes to `output`, in parts to a folder.
 
     `raw`: text that a spreadsheet would take for a formula is left as it is. Raises ConfigError
     (ORC6011) where a package that the format needs is not installed.
     """
+    if isinstance(output, OutputFolder):
+        return PartsSink(output, lambda part: open_sink(kind, part, header, raw=raw))
     match kind:
         case "csv":
             return CsvSink(output, header, raw=raw)

@@ -94,6 +94,14 @@ class BlockSink(Protocol):
         """Take the next rows. Raises SinkError."""
 
 
+def put(sink: Sink, block: Block) -> None:
+    """Hand rows to a sink, side by side if it takes them so. Raises SinkError."""
+    if isinstance(sink, BlockSink):
+        sink.write_block(block)
+    else:
+        sink.write(block.rows())
+
+
 class Header(NamedTuple):
     """The columns of an export, each part under the names that are free beside those before it.
 

@@ -51,7 +51,8 @@ class XlsxSink:
         self._names = [column.name for column in header.columns]
         self._folder = TemporaryDirectory(prefix="orchestrator-")
         options = {"constant_memory": True, "tmpdir": self._folder.name}
-        self._book = xlsxwriter.Workbook(Handle(output), options)
+        self._handle = Handle(output)
+        self._book = xlsxwriter.Workbook(self._handle, options)
         self._formats = {
             kind: self._book.add_format({"num_format": shown})
             for kind, shown in (
@@ -89,6 +90,7 @@ class XlsxSink:
         for sheet in self._book.worksheets():
             sheet._opt_close()  # noqa: SLF001 - its temporary file, which nothing else closes
         self._folder.cleanup()
+        self._handle.give_up()
         self._output.abandon()
 
     def _next_sheet(self) -> tuple[Worksheet, int]:
