@@ -119,6 +119,7 @@ class Orchestrator:
             show=show,
             files=declared.files,
             opening=app.opening(),
+            at_hand=app.at_hand,
         )
         return Plan(planned, declared)
 

@@ -39,6 +39,11 @@ class Plan:
         return self.planned.scan.identical
 
     @property
+    def at_hand(self) -> int:
+        """How many requests, with `cache`, earlier jobs have the answers to."""
+        return self.planned.reuse.requests
+
+    @property
     def batches(self) -> int:
         """How many input files they make."""
         return self.planned.scan.files_total
@@ -81,6 +86,7 @@ class Plan:
             "model": self.planned.spec.model,
             "requests": self.requests,
             "identical": self.identical,
+            "at_hand": self.at_hand,
             "batches": self.batches,
             "bytes": self.bytes,
             "tokens_in": self.tokens_in,

@@ -243,6 +243,17 @@ def test_a_notebook_gets_a_box_with_bar_and_books_and_every_word_escaped(lite: O
     assert "a&lt;b" in lite.plan(a_spec("a<b>"))._repr_html_()
 
 
+def test_equal_requests_are_sent_once_and_answers_of_earlier_jobs_used(orc: Orchestrator):
+    rows = [{"id": n, "text": "the same"} for n in range(5)]
+    job = orc.submit(a_spec(source=rows, dedup=True, cache=True)).wait(timeout="60s")
+    assert [view.batch.requests for view in job.batches()] == [1]
+    assert len({o.text for o in job.outcomes(state="succeeded")}) == 1
+    again = a_spec("again", source=rows, cache="7d")
+    plan = orc.plan(again)
+    assert (plan.identical, plan.at_hand) == (5, 5)
+    assert orc.submit(plan).wait(timeout="60s").batches() == []
+
+
 WORKFLOW = """
 [workflow]
 name = "twice"
