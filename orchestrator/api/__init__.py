@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Steered,
         cancel_batch,
         cancel_job,
+        cancel_stage,
         cost_of,
         pause,
         resume,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.api.lookup import find_batch, find_job, find_record
     from orchestrator.api.needs import NeedsYou, needs_you
     from orchestrator.api.records import RecordTrace, trace_record
+    from orchestrator.api.stage_views import StageView, unfed, waits_as_stage
     from orchestrator.api.stories import Explanation
     from orchestrator.api.submission import (
         Contract,
@@ -63,6 +65,7 @@ _HOMES = {
     "NeedsYou": "needs",
     "Plan": "submission",
     "RecordTrace": "records",
+    "StageView": "stage_views",
     "Steered": "control",
     "Submitted": "submission",
     "apply": "workflows",
@@ -70,6 +73,7 @@ _HOMES = {
     "batch_view": "views",
     "cancel_batch": "control",
     "cancel_job": "control",
+    "cancel_stage": "control",
     "cost_of": "control",
     "explain": "explaining",
     "export": "exporting",
@@ -92,7 +96,9 @@ _HOMES = {
     "steerable": "control",
     "submit": "submission",
     "trace_record": "records",
+    "unfed": "stage_views",
     "verify": "verifying",
+    "waits_as_stage": "stage_views",
 }
 """Where each public name lives, below this package."""
 
@@ -111,6 +117,7 @@ __all__ = [
     "NeedsYou",
     "Plan",
     "RecordTrace",
+    "StageView",
     "Steered",
     "Submitted",
     "apply",
@@ -118,6 +125,7 @@ __all__ = [
     "batch_view",
     "cancel_batch",
     "cancel_job",
+    "cancel_stage",
     "cost_of",
     "explain",
     "export",
@@ -140,7 +148,9 @@ __all__ = [
     "steerable",
     "submit",
     "trace_record",
+    "unfed",
     "verify",
+    "waits_as_stage",
 ]
 
 

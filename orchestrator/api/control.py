@@ -13,7 +13,15 @@ from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.cost import estimate
 from orchestrator.domain.errors import GuardError, NotFound
 from orchestrator.domain.filters import Filter
-from orchestrator.domain.model import Batch, BatchState, Gate, Job, JobState, RequestState
+from orchestrator.domain.model import (
+    Batch,
+    BatchState,
+    Gate,
+    Job,
+    JobState,
+    RequestState,
+    StageState,
+)
 from orchestrator.domain.money import Money
 from orchestrator.domain.transitions import (
     JOB_FINAL,
@@ -33,7 +41,16 @@ from orchestrator.engine import canary, sharing
 from orchestrator.engine.admission import check_raise
 from orchestrator.engine.context import Context, Providers, read_spec
 from orchestrator.engine.steps.withdraw import take_back
-from orchestrator.registry import accounts, batches, deliveries, events, jobs, repairs, requests
+from orchestrator.registry import (
+    accounts,
+    batches,
+    deliveries,
+    events,
+    jobs,
+    repairs,
+    requests,
+    stages,
+)
 from orchestrator.registry.session import Registry
 from orchestrator.registry.sharing import these
 from orchestrator.registry.where import record_tests
@@ -57,6 +74,7 @@ class Steered:
     providers: list[str] = field(default_factory=list)
     batches: list[str] = field(default_factory=list)
     records: int = 0
+    stages: list[str] = field(default_factory=list)
     sinks: list[str] = field(default_factory=list)
 
 
@@ -134,7 +152,8 @@ def resume(
 
     def work(db: Connection) -> Steered:
         done = Steered()
-        for job in _named(db, names):
+        begun = _release_stages(ctx, db, names, done, now)
+        for job in _named(db, begun):
             if job.state is JobState.PAUSED:
                 jobs.move(db, job, Resumed(), now=now, actor=ctx.actor)
                 done.jobs.append(job.name)
@@ -152,6 +171,48 @@ def resume(
             if _open(ctx, db, provider, now):
                 done.providers.append(provider)
         return done
+
+    return _run(ctx, work, dry_run=dry_run)
+
+
+def _release_stages(
+    ctx: Context, db: Connection, names: list[str], done: Steered, now: datetime
+) -> list[str]:
+    """Let held stages of these names try again; return the names that have a job."""
+    for name in names:
+        stage = stages.find(db, name)
+        if stage is not None and stage.state is StageState.HELD:
+            stages.resume(db, stage, now=now, actor=ctx.actor)
+            done.stages.append(name)
+    return [n for n in names if jobs.find(db, n) is not None or stages.find(db, n) is None]
+
+
+def cancel_stage(ctx: Context, name: str, *, dry_run: bool = False) -> Steered:
+    """End a stage of a workflow that has not begun: its job ends as cancelled, without a record.
+
+    So whatever waits for it learns of it as of any other job that was cancelled.
+    """
+    now = ctx.now()
+
+    def work(db: Connection) -> Steered:
+        stage = stages.find(db, name)
+        if stage is None or jobs.find(db, name) is not None:
+            return Steered()
+        spec = read_spec(stage.spec)
+        job = jobs.add(
+            db,
+            name=name,
+            provider=spec.provider,
+            spec=stage.spec,
+            digest=stage.digest,
+            now=now,
+            actor=ctx.actor,
+        )
+        if job is None:
+            return Steered()
+        stages.take_over(db, stage, state=StageState.FED, job_id=job.id, finished_at=now)
+        jobs.move(db, job, JobCancelAsked(), now=now, actor=ctx.actor)
+        return Steered(jobs=[name])
 
     return _run(ctx, work, dry_run=dry_run)
 

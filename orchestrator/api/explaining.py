@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.api.explaining_provider import PROVIDER, explain_provider
+from orchestrator.api.explaining_stage import explain_stage, stage_story
 from orchestrator.api.failing import failure_groups
 from orchestrator.api.listing import batch_events
 from orchestrator.api.lookup import Found, find_batch, find_job, find_record
@@ -47,7 +48,7 @@ def explain(
         return _record(registry, find_record(registry, subject, job), now, say_time)
     if subject.startswith(PROVIDER):
         return explain_provider(registry, subject.removeprefix(PROVIDER), now, say_time)
-    for explained in (_job_named, _batch_named):
+    for explained in (_job_named, _stage_named, _batch_named):
         try:
             return explained(registry, subject, now, prices, say_time)
         except NotFound as error:
@@ -56,6 +57,12 @@ def explain(
         return _record(registry, find_record(registry, subject), now, say_time)
     except NotFound:
         raise _nothing(subject) from first
+
+
+def _stage_named(
+    registry: Registry, name: str, _now: datetime, _prices: Prices, say_time: SayTime
+) -> Explanation:
+    return explain_stage(registry, name, say_time)
 
 
 def _nothing(subject: str) -> NotFound:
@@ -71,14 +78,15 @@ def _job_named(
 ) -> Explanation:
     view = job_view(registry, find_job(registry, name), now=now, prices=prices)
     holding = strays_of(registry, view.job) if view.books.waiting else []
+    of_stage, mends = stage_story(registry, view.job)
     return Explanation(
         subject=view.job.name,
         state=view.state,
         happened=tuple(_job_story(registry, view, say_time)),
         waits_for=view.waits_for,
-        next=(*_held_up(holding), *_job_next(view, say_time)),
+        next=(*_held_up(holding), *_job_next(view, say_time), *of_stage),
         if_nothing=_job_if_nothing(view),
-        choices=(*_stray_choices(holding), *_job_choices(view)),
+        choices=(*_stray_choices(holding), *mends, *_job_choices(view)),
     )
 
 

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from orchestrator.api.stage_views import held_up_by
 from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.model import Account, Batch, Gate, Job, JobState, Stray, StrayVerdict
-from orchestrator.registry import accounts, jobs, reports, strays
+from orchestrator.registry import accounts, jobs, reports, stages, strays
 from orchestrator.registry.session import Registry
 
 CUT_OFF_AFTER = timedelta(minutes=15)
@@ -48,6 +49,7 @@ def needs_you(registry: Registry, *, now: datetime) -> list[NeedsYou]:
             *(_unbalanced(job) for job in active if not job.books.balanced),
             *_strays(db),
             *_parked(db),
+            *_held_stages(db),
             *_extras(db, now),
             *_cut_off(active, now),
             *_overdue(db, now),
@@ -126,6 +128,22 @@ def _stray(db: Connection, job_name: str, verdict: StrayVerdict, found: list[Str
         next=then if known or is_lost else f"submit {job_name} again, or: {take} --forget",
         since=min(stray.seen_at for stray in found),
     )
+
+
+def _held_stages(db: Connection) -> Iterator[NeedsYou]:
+    for stage in stages.held(db):
+        behind = ", ".join(held_up_by(db, stage.name))
+        held_up = f"; it holds up {behind}" if behind else ""
+        rows = f"{stage.rows:,} records of it are registered and go on" if stage.rows else ""
+        yield NeedsYou(
+            cause="stage",
+            subject=stage.name,
+            headline=f"stage {stage.name} of {stage.workflow} is held: {stage.reason}{held_up}",
+            code=stage.code or "ORC9001",
+            safe=rows or f"the outcomes of {stage.upstream} stay; nothing of the stage was sent",
+            next=f"orchestrator resume {stage.name}   (first: orchestrator explain {stage.name})",
+            since=stage.due_at,
+        )
 
 
 def _extras(db: Connection, now: datetime) -> Iterator[NeedsYou]:

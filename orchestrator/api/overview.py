@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.api.needs import NeedsYou, needs_you
+from orchestrator.api.stage_views import StageView, unfed
 from orchestrator.api.views import Fleet, fleet
 from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.registry.session import Registry
@@ -19,6 +20,7 @@ class Overview:
     registry: str
     needs_you: tuple[NeedsYou, ...]
     fleet: Fleet
+    stages: tuple[StageView, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -31,6 +33,7 @@ class Overview:
             "needs_you": [need.to_dict() for need in self.needs_you],
             "jobs": [view.to_dict() for view in found.jobs],
             "more_jobs": found.more_jobs,
+            "stages": [view.to_dict() for view in self.stages],
             "batches_in_flight": found.batches_in_flight,
         }
 
@@ -49,4 +52,5 @@ def overview(
         registry=registry.describe(),
         needs_you=tuple(needs_you(registry, now=now)),
         fleet=fleet(registry, now=now, limit=limit, prices=prices),
+        stages=tuple(unfed(registry)),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from orchestrator.api.stage_views import stage_views
 from orchestrator.domain.model import Account, Batch, BatchState, Books, Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.progress import (
@@ -26,7 +27,7 @@ from orchestrator.domain.progress import (
 )
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.domain.waiting import WaitsFor, batch_waits_for, is_put_off, job_waits_for
-from orchestrator.registry import accounts, batches, jobs, reports, workers
+from orchestrator.registry import accounts, batches, jobs, reports, stages, workers
 from orchestrator.registry.session import Registry
 
 
@@ -210,7 +211,7 @@ def views_of(
         key = (group.provider, group.model)
         if key not in history:
             history[key] = reports.turnarounds(db, *key)
-    return [
+    views = [
         _view(
             job,
             groups[job.id],
@@ -223,6 +224,17 @@ def views_of(
         )
         for job in found
     ]
+    return [_as_fed(db, view) if view.job.growing else view for view in views]
+
+
+def _as_fed(db: Connection, view: JobView) -> JobView:
+    """Return the view of a job that grows: without an open record it waits for its stage."""
+    stage = stages.of_job(db, view.job.id)
+    if stage is None or view.books.open or view.waits_for.state != JobState.RUNNING:
+        return view
+    fed = stage_views(db, [stage])[0]
+    waits = replace(view.waits_for, who=fed.who, words=fed.words, next=fed.next, since=None)
+    return replace(view, waits_for=waits)
 
 
 def _put_off(db: Connection, job: Job, groups: Sequence[BatchGroup]) -> Batch | None:

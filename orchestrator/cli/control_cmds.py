@@ -54,8 +54,8 @@ def resume(session: Session, /, target: str, dry_run: bool) -> None:
         names, providers = _targets(app, target)
         done = api.resume(app.context(), names=names, providers=providers, dry_run=dry_run)
     text = _told("resumed", done, dry_run)
-    if not done.jobs and not done.providers and not done.batches:
-        text = f"nothing to do: {target} is neither paused nor parked"
+    if not (done.jobs or done.providers or done.batches or done.stages or done.sinks):
+        text = f"nothing to do: {target} is neither paused nor parked nor held"
     session.console.result("resume", text, _data(done, dry_run))
 
 
@@ -79,6 +79,13 @@ def cancel(session: Session, /, target: str, confirm: str | None, yes: bool, dry
             if not dry_run:
                 _confirm_batch(session, job, batch, yes=yes)
             done = api.cancel_batch(app.context(), job.name, batch.number, dry_run=dry_run)
+        elif api.waits_as_stage(registry, target):
+            if not dry_run:
+                facts = ["it has not begun: nothing was sent", "what waits for it will be held"]
+                session.console.confirm_name(
+                    f"cancel stage {target}?", target, given=confirm, facts=facts
+                )
+            done = api.cancel_stage(app.context(), target, dry_run=dry_run)
         else:
             job = api.find_job(registry, target)
             if not dry_run:
@@ -87,7 +94,7 @@ def cancel(session: Session, /, target: str, confirm: str | None, yes: bool, dry
     text = _told("cancelled", done, dry_run)
     if done.records:
         text += f"; {human.plural(done.records, 'record')} that waited will not be asked"
-    text += f"; see: orchestrator watch {job.name}"
+    text += f"; see: orchestrator explain {target}"
     if not done.jobs and not done.batches:
         text = f"nothing to do: {target} has ended or is being cancelled already"
     session.console.result("cancel", text, _data(done, dry_run))
@@ -144,6 +151,8 @@ def _targets(app: App, target: str) -> tuple[list[str], list[str]]:
         return api.steerable(registry)
     if target.startswith(_PROVIDER):
         return [], [app.configuration.provider(target.removeprefix(_PROVIDER)).name]
+    if api.waits_as_stage(registry, target):
+        return [target], []
     return [api.find_job(registry, target).name], []
 
 
@@ -183,6 +192,8 @@ def _told(verb: str, done: Steered, dry_run: bool) -> str:
         parts.append(f"{'jobs' if len(done.jobs) > 1 else 'job'} {', '.join(done.jobs)}")
     if done.providers:
         parts.append(f"provider {', '.join(done.providers)}")
+    if done.stages:
+        parts.append(f"{'stages' if len(done.stages) > 1 else 'stage'} {', '.join(done.stages)}")
     if done.batches:
         batches = human.samples(done.batches)
         parts.append(f"{human.plural(len(done.batches), 'batch', 'batches')} {', '.join(batches)}")

@@ -17,6 +17,7 @@ from orchestrator.domain.filters import JOB_FIELDS, Filter
 if TYPE_CHECKING:
     from orchestrator.api.views import JobView
     from orchestrator.cli.output import Console
+    from orchestrator.registry.session import Registry
 
 _COLUMNS = (
     Column("job", "id"),
@@ -68,6 +69,18 @@ def list_(session: Session, where: Filter, limit: int, after: str | None, sort: 
 
         rows = (_row(view) for view in pages(limit, page))
         session.console.table("jobs", rows, _COLUMNS, empty="no job matches")
+        if not where and after is None:
+            _tell_of_stages(session, registry)
+
+
+def _tell_of_stages(session: Session, registry: Registry) -> None:
+    """Say on a terminal which stages of workflows have no job yet; programs ask `status`."""
+    from orchestrator.api.stage_views import unfed  # noqa: PLC0415 - help needs no database
+
+    if session.console.tty:
+        for view in unfed(registry):
+            if not view.begun:
+                session.console.say(f"stage {view.stage.name}: {view.words}")
 
 
 def _row(view: JobView) -> Row:

@@ -18,6 +18,7 @@ from orchestrator.domain.errors import NotFound
 
 if TYPE_CHECKING:
     from orchestrator.api.needs import NeedsYou
+    from orchestrator.api.stage_views import StageView
     from orchestrator.api.views import Fleet, JobView
     from orchestrator.cli.output import Console
 
@@ -67,11 +68,15 @@ def _status(session: Session, limit: int) -> int | None:
     def speak(console: Console) -> None:
         if not console.tty:
             _piped(console, needs, found)
+            for stage in _unbegun(seen.stages):
+                console.say("\t".join(("stage", stage.stage.name, stage.words)))
             return
         console.say(_header(session, seen.registry, took, found))
         for line in needs_lines(needs, console):
             console.say(line)
         _jobs(console, found)
+        for line in _stage_lines(seen.stages):
+            console.say(line)
 
     session.console.document("status", seen.to_dict(), speak)
     return SOMETHING_NEEDS_YOU if needs else None
@@ -87,6 +92,7 @@ def _nothing_yet(session: Session, nothing: NotFound) -> None:
         "needs_you": [],
         "jobs": [],
         "more_jobs": 0,
+        "stages": [],
         "batches_in_flight": 0,
     }
     session.console.document("status", data, lambda _: None)
@@ -123,6 +129,17 @@ def _jobs(console: Console, found: Fleet) -> None:
     console.table("status", rows, _COLUMNS, empty="no job is under way")
     if found.more_jobs:
         console.say(f"and {human.plural(found.more_jobs, 'job')} more: orchestrator jobs")
+
+
+def _unbegun(found: Sequence[StageView]) -> list[StageView]:
+    """Return the stages that have no job yet: the others stand among the jobs."""
+    return [view for view in found if not view.begun]
+
+
+def _stage_lines(found: Sequence[StageView]) -> Iterator[str]:
+    """Yield a line for each stage of a workflow that has not begun."""
+    for view in _unbegun(found):
+        yield f"stage {human.plain(view.stage.name)}: {human.plain(view.words)}"
 
 
 def _row(view: JobView, console: Console) -> Row:

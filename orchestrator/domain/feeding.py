@@ -73,7 +73,7 @@ def next_move(
             return doubt
         if not stage.stream:
             return Move.WHOLE
-    elif not stage.stream:
+    elif not stage.stream or upstream.state is JobState.CANCELLING:
         return Wait(waits_for(upstream))
     return _as_they_come(upstream, own, more=more)
 

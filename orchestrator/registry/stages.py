@@ -307,6 +307,15 @@ def hold(
     events.record(db, "stage_held", at=now, actor=actor, job_id=stage.job_id, data=data)
 
 
+def resume(db: Connection, stage: Stage, *, now: datetime, actor: str) -> None:
+    """Let a held stage try again. What a person may waive is waived by it."""
+    waived = stage.code if stage.code in WAIVED else None
+    state = S.WAITING if stage.job_id is None else S.FEEDING
+    take_over(db, stage, state=state, due_at=now, code=waived, reason=None, tries=0)
+    data = {"stage": stage.name, "was": stage.code}
+    events.record(db, "stage_resumed", at=now, actor=actor, job_id=stage.job_id, data=data)
+
+
 def finish(db: Connection, stage: Stage, *, now: datetime, actor: str) -> None:
     """Note that the stage's job has every record it will have."""
     change(db, stage, state=S.FED, owner=None, finished_at=now, due_at=now, reason=None, tries=0)
