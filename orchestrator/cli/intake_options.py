@@ -371,6 +371,7 @@ def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
 @contextmanager
 def _kept_input(session: Session) -> Iterator[tuple[Path, str]]:
     """Keep standard input in a file of its own for as long as it is read, and name a job by it."""
+    from orchestrator.engine.pictures import keep_word  # noqa: PLC0415 - help needs none of it
     from orchestrator.sources.files import spool_stream  # noqa: PLC0415 - help needs none of it
     from orchestrator.spool import digest  # noqa: PLC0415
 
@@ -383,6 +384,7 @@ def _kept_input(session: Session) -> Iterator[tuple[Path, str]]:
     parent = session.configuration.spool_directory
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="stdin-", dir=parent) as folder:
+        keep_word(Path(folder), session.world.cwd)
         path = Path(folder) / "stdin"
         if hasattr(stdin, "buffer"):
             spool_stream(stdin.buffer, path)

@@ -18,6 +18,7 @@ from orchestrator.domain import spec as domain
 from orchestrator.domain.errors import ConfigError, UsageError
 from orchestrator.domain.job_names import check_name
 from orchestrator.domain.units import parse_duration
+from orchestrator.engine.pictures import keep_word
 from orchestrator.settings import Configuration, job_and_files, policy
 from orchestrator.settings.sinks import read_sinks
 from orchestrator.settings.templates import Files, laid_over, read_template
@@ -139,7 +140,9 @@ def _absolute(source: str | Path) -> str:
 
 def _new_folder(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Path(tempfile.mkdtemp(dir=parent))
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    keep_word(folder, Path.cwd())
+    return folder
 
 
 def _key(wanted: JobSpec) -> str | None:

@@ -10,18 +10,27 @@ from typing import BinaryIO
 from orchestrator.domain.errors import TemplateError
 
 _WILD = "*?["
+_WORD = ".pictures-start-from"
+
+
+def keep_word(kept: Path, start: Path) -> None:
+    """Note beside records that are `kept` in a folder of ours where their paths start from."""
+    (kept / _WORD).write_text(str(start.absolute()), encoding="utf-8")
 
 
 def folder_of(source: str) -> Path:
     """Return the folder that relative paths in records of `source` start from.
 
     That is where its file, or the fixed part of its pattern, lies; the current folder for a source
-    that is no file.
+    that is no file, and what `keep_word` noted for one that was kept.
     """
     parts = Path(source).parts
     fixed = next((at for at, part in enumerate(parts) if set(part) & set(_WILD)), len(parts) - 1)
     folder = Path(*parts[: min(fixed, len(parts) - 1)])
-    return folder.absolute() if folder.is_dir() else Path.cwd()
+    try:
+        return Path((folder / _WORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return folder.absolute() if folder.is_dir() else Path.cwd()
 
 
 class PictureFolder:

@@ -34,6 +34,15 @@ def test_a_template_in_toml_says_what_python_does_not(lite, home):
     assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
 
 
+def test_pictures_of_rows_in_memory_lie_below_the_current_folder(lite, home):
+    (home / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8))
+    rows = [{"id": 1, "text": "it", "shot": "a.png"}, {"id": 2, "text": "it", "shot": None}]
+    plan = lite.plan(a_spec(source=rows, images=["shot"]), show=2)
+    first, second = (msgspec.json.decode(sample.body) for sample in plan.planned.samples)
+    assert first["messages"][0]["content"][1]["type"] == "image_url"
+    assert isinstance(second["messages"][0]["content"], str)
+
+
 def test_a_plan_is_refused_when_its_template_has_changed(lite, home):
     (home / "judge.toml").write_text(JUDGE)
     plan = lite.plan(a_spec(prompt=None, template=Path("judge.toml")))

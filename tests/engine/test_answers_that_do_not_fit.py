@@ -10,6 +10,8 @@ from support.books import assert_the_books_agree
 from support.world import World
 
 from orchestrator.api import control
+from orchestrator.api.lookup import find_record
+from orchestrator.api.records import trace_record
 from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
 from orchestrator.domain.model import JobState
 from orchestrator.domain.profile import Limits
@@ -89,6 +91,15 @@ def test_the_repair_shows_the_model_its_answer_and_what_is_wrong_with_it(world):
         assert asked["role"] == "user"
         assert "can't be used: " in asked["content"]
         assert {**before, "messages": 0} == {**after, "messages": 0}
+
+
+def test_a_record_shows_what_was_sent_in_its_place(world):
+    spoil(world, invalid_json=1.0)
+    submit(world, 1, policy=Policy(attempts=2, linger_seconds=0))
+    world.run()
+    shown = trace_record(world.registry, find_record(world.registry, "r-00000", None)).to_dict()
+    assert len(shown["repair"]["messages"]) == len(shown["request"]["messages"]) + 2
+    assert [attempt["word"] for attempt in shown["attempts"]] == ["invalid", "invalid"]
 
 
 def test_lines_are_as_long_as_the_registry_says_repaired_or_not(world):

@@ -69,6 +69,13 @@ def test_a_missing_picture_is_one_violation_with_its_line_and_column(reviews):
     assert 'line 2: the picture of column "shot" can\'t be used: "a.png"' in ran.err
 
 
+def test_pictures_of_standard_input_lie_below_the_current_folder(reviews):
+    records = '{"id": "1", "text": "ok", "shot": "a.png"}\n'
+    flags = ("--prompt", "See {text}", "--image", "shot", "--show", "1", "--json")
+    (body,) = samples(reviews.run("plan", "-", *flags, stdin=records))
+    assert len(body["messages"][0]["content"]) == 2
+
+
 def test_an_undefined_name_is_told_with_its_line(reviews):
     (reviews.folder / "judge.toml").write_text('user = "{{ txt }}"')
     ran = reviews.run("plan", "reviews.csv", "--template", "judge.toml")
