@@ -38,6 +38,14 @@ class Overview:
         }
 
 
+def nothing_yet(registry: Registry, *, now: datetime, environment: str | None = None) -> Overview:
+    """Return what is seen where nothing was ever submitted."""
+    empty = Fleet(as_of=now, daemons=0, workers=0, jobs=(), more_jobs=0, batches_in_flight=0)
+    return Overview(
+        environment=environment, registry=registry.describe(), needs_you=(), fleet=empty
+    )
+
+
 def overview(
     registry: Registry,
     *,

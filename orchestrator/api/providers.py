@@ -29,10 +29,15 @@ class ProviderView:
     until: datetime | None = None
 
 
-def provider_views(registry: Registry, configured: Providers) -> list[ProviderView]:
-    """Return every provider that may be named, configured ones first."""
-    with registry.read() as db:
-        known = {account.provider: account for account in accounts.everyone(db)}
+def provider_views(registry: Registry | None, configured: Providers) -> list[ProviderView]:
+    """Return every provider that may be named, configured ones first.
+
+    Without a registry nothing was ever sent to any of them.
+    """
+    known: dict[str, Account] = {}
+    if registry is not None:
+        with registry.read() as db:
+            known = {account.provider: account for account in accounts.everyone(db)}
     return [_view(name, known.get(name), configured) for name in configured.names()]
 
 

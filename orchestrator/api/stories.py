@@ -22,7 +22,7 @@ class Choice:
     money: Money | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """The story of one thing, in sentences."""
 
@@ -48,6 +48,10 @@ class Explanation:
                 for c in self.choices
             ],
         }
+
+    def __repr__(self) -> str:
+        """Return one line; as text it is the whole story."""
+        return f"<Explanation {self.subject!r} {self.state}>"
 
     def __str__(self) -> str:
         """Return the story as prose, a sentence a line."""

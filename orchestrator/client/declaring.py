@@ -20,6 +20,7 @@ from orchestrator.domain.job_names import check_name
 from orchestrator.domain.units import parse_duration
 from orchestrator.engine.pictures import keep_word
 from orchestrator.settings import Configuration, job_and_files, policy
+from orchestrator.settings.schema import JobRetry
 from orchestrator.settings.sinks import read_sinks
 from orchestrator.settings.templates import Files, laid_over, read_template
 from orchestrator.sources.filtered import Filtered
@@ -94,7 +95,7 @@ def _plain(
         budget=wanted.budget,
         canary=_canary(wanted),
         sinks=_sinks(configuration, wanted),
-        policy=policy(configuration),
+        policy=policy(configuration, _retry(wanted), wanted.delete_remote_files),
     )
 
 
@@ -178,6 +179,23 @@ def _over_template(spec: domain.JobSpec, wanted: JobSpec) -> tuple[domain.JobSpe
 def _json(body: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(body)))
     return plain
+
+
+def _retry(wanted: JobSpec) -> JobRetry:
+    """Read `retry` as the configuration's own table is read."""
+    given = dict(wanted.retry)
+    try:
+        if unknown := given.keys() - set(JobRetry.__struct_fields__):
+            raise ValueError(f"it has no {', '.join(sorted(unknown))}")  # noqa: TRY301 - told below
+        if isinstance(given.get("back_off"), str):
+            given["back_off"] = parse_duration(given["back_off"])
+        return msgspec.convert(given, JobRetry, strict=True)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"retry of job {wanted.name} is wrong",
+            why=str(error),
+            next='retry={"attempts": 5, "back_off": "10m"}',
+        ) from None
 
 
 def _age(cache: bool | str) -> int | None:

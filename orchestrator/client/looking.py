@@ -10,12 +10,14 @@ from pathlib import Path
 
 from orchestrator.api.lookup import find_job
 from orchestrator.app import App
-from orchestrator.domain.errors import ConfigError
+from orchestrator.domain.errors import ConfigError, NotFound
 from orchestrator.domain.filters import Field, Filter, parse_filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.profile import Price
 from orchestrator.domain.progress import Prices
 from orchestrator.registry.session import Registry
+
+_EMPTY = "ORC4007"
 
 Words = str | Sequence[str] | None
 _PLAIN = re.compile(r"[^\s\"\\]+")
@@ -31,6 +33,17 @@ class Look:
     def registry(self) -> Registry:
         """The registry. Raises RegistryError, NotFound where nothing was ever submitted."""
         return self.app.reading()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever submitted to the registry: to those who list, no error."""
+        try:
+            self.app.reading()
+        except NotFound as nothing:
+            if nothing.code != _EMPTY:
+                raise
+            return True
+        return False
 
     @property
     def cwd(self) -> Path:

@@ -161,6 +161,8 @@ class Orchestrator:
         """Return jobs, the newest first, all or those that match the filter."""
         look = self._look
         chosen = look.filter(JOB_FIELDS, where, state=state)
+        if look.is_empty:
+            return []
         found = api.list_jobs(look.registry, chosen, now=look.now(), limit=limit)
         return [Job(look, self._app, view.job) for view in found]
 
@@ -178,24 +180,28 @@ class Orchestrator:
 
     def status(self) -> Overview:
         """Return what needs you and what is under way."""
-        look = self._look
-        return overview.overview(
-            look.registry, now=look.now(), environment=self._options.env, prices=look.prices
-        )
+        look, env = self._look, self._options.env
+        if look.is_empty:
+            return overview.nothing_yet(look.app.registry, now=look.now(), environment=env)
+        return overview.overview(look.registry, now=look.now(), environment=env, prices=look.prices)
 
     def providers(self) -> list[ProviderView]:
         """Return the providers that may be named: whether each may be called, and why not."""
-        app = self._look.app
-        return providers.provider_views(self._look.registry, app.providers)
+        look = self._look
+        registry = None if look.is_empty else look.registry
+        return providers.provider_views(registry, look.app.providers)
 
     def events(
         self, job: str | None = None, where: str = "", *, after: int | None = None, limit: int = 50
     ) -> list[EventView]:
         """Return the audit trail, newest first; behind the event `after`, oldest first."""
         look = self._look
+        chosen = look.filter(EVENT_FIELDS, where)
+        if look.is_empty:
+            return []
         return api.list_events(
             look.registry,
-            look.filter(EVENT_FIELDS, where),
+            chosen,
             job=job,
             after=after,
             sort="newest" if after is None else "oldest",

@@ -50,7 +50,8 @@ class JobSpec:
     One of `prompt` ("{column}" placeholders), `template` (text in Jinja syntax, or the Path of a
     file), `messages` (called with each row, returns its messages) and `lines` (the source holds
     ready batch lines) says how a record becomes a request. `provider`, `model` and `window` come
-    from the configuration unless given.
+    from the configuration unless given, and so does what `retry` leaves out: attempts, rounds,
+    back_off, on_expired, on_missing, on_cancelled.
 
     `answer` is what each answer must be: a pydantic model, a TypedDict, a dataclass, a msgspec
     Struct, or a JSON Schema; each outcome then has `data`, and for a type `answer`. `canary`
@@ -91,6 +92,8 @@ class JobSpec:
     budget: str | None = field(default=None, repr=False)
     canary: int | None = field(default=None, repr=False)
     require: Sequence[str] = field(default=(), repr=False)
+    retry: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    delete_remote_files: bool | None = field(default=None, repr=False)
     sinks: Sequence[str | Mapping[str, Any] | Take] = field(default=(), repr=False)
 
     def with_(self, **changes: Any) -> JobSpec:  # noqa: ANN401 - the types of the fields above

@@ -196,9 +196,27 @@ def test_a_job_is_found_by_name_beginning_and_last(lite: Orchestrator):
         lite.job("eval-b")
 
 
-def test_looking_into_a_registry_without_a_job_says_so(lite: Orchestrator):
-    with pytest.raises(errors.NotFound):
-        lite.status()
+def test_where_nothing_was_submitted_there_is_nothing_to_see_and_no_error(
+    lite: Orchestrator, home: Path
+):
+    with lite.with_options(registry=f"sqlite:///{home}/none.db") as nothing:
+        assert (nothing.jobs(), nothing.events()) == ([], [])
+        assert nothing.status().to_dict()["jobs"] == []
+        assert not any(provider.used for provider in nothing.providers())
+        with pytest.raises(errors.NotFound):
+            nothing.job("labels")
+
+
+def test_what_is_tried_again_is_said_with_the_job(lite: Orchestrator):
+    plan = lite.plan(a_spec(retry={"attempts": 7, "back_off": "10m", "on_expired": "close"}))
+    policy = plan.planned.spec.policy
+    assert (policy.attempts, policy.linger_seconds, policy.on_expired) == (7, 600, "close")
+
+
+@pytest.mark.parametrize("retry", [{"tries": 3}, {"attempts": "many"}, {"back_off": "soon"}])
+def test_a_retry_that_is_none_is_refused(retry: dict, lite: Orchestrator):
+    with pytest.raises(errors.UsageError, match="retry of job labels is wrong"):
+        lite.plan(a_spec(retry=retry))
 
 
 def test_a_name_that_no_command_could_take_is_refused(lite: Orchestrator):
