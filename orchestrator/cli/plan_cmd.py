@@ -111,13 +111,13 @@ def _keep(path: Path, made: Plan) -> None:
 
 
 def _shown_path(session: Session, source: str) -> str:
-    if source in session.configuration.settings.jobs:
-        found = session.configuration.job(source).source
-        declared, cwd = found.file, session.world.cwd
-        if declared is None:
-            return f"job:{found.job}"
-        return str(declared.relative_to(cwd) if declared.is_relative_to(cwd) else declared)
-    return "standard input" if source == STANDARD_INPUT else source
+    from orchestrator.settings.sources import location_of  # noqa: PLC0415 - help needs none of it
+
+    if source not in session.configuration.settings.jobs:
+        return "standard input" if source == STANDARD_INPUT else source
+    location = location_of(session.configuration.job(source).source)
+    several = location.count("\n")
+    return f"{several + 1} files" if several else location.removeprefix(f"{session.world.cwd}/")
 
 
 def _typed(session: Session, source: str, options: dict[str, Any], output: str | None) -> str:

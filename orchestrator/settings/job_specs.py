@@ -11,6 +11,7 @@ from orchestrator.domain.errors import ConfigError
 from orchestrator.domain.spec import Canary, JobSpec, Policy
 from orchestrator.settings.configuration import Configuration
 from orchestrator.settings.schema import JobDeclaration, JobRetry
+from orchestrator.settings.sources import location_of, options_of
 from orchestrator.settings.templates import Files, Read, laid_over, read_answer, read_template
 
 
@@ -51,9 +52,9 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
     """Return all that no template says."""
     return JobSpec(
         name=declared.name or declared.spec,
-        source=_location(declared),
+        source=location_of(declared.source),
         source_format=declared.source.format,
-        source_options=_source_options(declared),
+        source_options=options_of(declared),
         where=declared.source.where or "",
         key=declared.key or declared.source.key,
         lines=declared.lines,
@@ -64,6 +65,8 @@ def _base(configuration: Configuration, declared: JobDeclaration) -> JobSpec:
         on_duplicate=declared.on_duplicate,
         split_models=declared.split_models,
         limit=declared.limit,
+        series=declared.spec,
+        changed_only=declared.changed_only,
         metadata=dict(declared.metadata),
         dedup=declared.dedup,
         cache=declared.cache is not False,
@@ -92,22 +95,6 @@ def _answer(declared: JobDeclaration) -> Read:
         native=table.native,
         repair=table.repair is not False,
     )
-
-
-def _location(declared: JobDeclaration) -> str:
-    source = declared.source
-    return str(source.file) if source.job is None else f"job:{source.job}"
-
-
-def _source_options(declared: JobDeclaration) -> dict[str, Any]:
-    """Return the options of a source that is another job, where they are not the usual ones."""
-    source = declared.source
-    options: dict[str, Any] = (
-        {} if source.outcomes == "succeeded" else {"outcomes": source.outcomes}
-    )
-    if source.answer is not None:
-        options["answer"] = source.answer
-    return options
 
 
 def _only_in_a_workflow(configuration: Configuration, name: str) -> ConfigError:

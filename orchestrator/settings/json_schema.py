@@ -54,6 +54,8 @@ _TYPES: dict[Kind, dict[str, Any]] = {
             {"type": "array", "items": {"type": "string", "minLength": 1}},
         ]
     },
+    "place": {"type": "string", "minLength": 1},
+    "places": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
     "size": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Za-z]+$"},
     "duration": {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|min|m|h|d|w)\s*)+$"},
     "money": {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[A-Z]{3}$"},

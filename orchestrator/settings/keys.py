@@ -27,6 +27,8 @@ Kind = Literal[
     "count",
     "choice",
     "columns",
+    "place",
+    "places",
     "duration",
     "money",
     "path",
@@ -46,6 +48,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MARKED: Mapping[str, Kind] = {
     "age": "age",
     "columns": "columns",
+    "place": "place",
+    "places": "places",
     "count": "count",
     "profile": "profile",
     "window": "window",

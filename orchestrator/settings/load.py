@@ -15,6 +15,7 @@ from orchestrator.settings import build, keys, layers
 from orchestrator.settings.configuration import Configuration, Value
 from orchestrator.settings.layers import Origin, ReadFile, Written
 from orchestrator.settings.schema import Settings
+from orchestrator.settings.sources import source_problems
 from orchestrator.settings.values import LiteralSecret, Place, UnfitValue, read_value
 
 SCHEMA_VERSION = 1
@@ -22,8 +23,6 @@ _NAMED = ("providers", "jobs", "connections")
 """Tables whose sections carry names of the user's."""
 
 _JOB = "job:"
-_OF_A_JOB = frozenset({"outcomes", "answer", "stream"})
-"""Options of a source that is another job."""
 
 _NO_FLAGS: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
@@ -283,14 +282,8 @@ def _branch(tree: dict[str, Any], path: keys.Path) -> dict[str, Any]:
 
 def _job_problems(path: keys.Path, origin: Origin, job: Mapping[str, Any]) -> Iterator[Problem]:
     name = keys.dotted(path)
-    source = job.get("source", {})
-    if "file" not in source and "job" not in source:
-        yield Problem(f"{name} has no source", origin, next=f'add: source = "FILE" to [{name}]')
-    if "file" in source and "job" in source:
-        yield Problem(f"{name} takes a file or another job as its source, not both", origin)
-    if "job" not in source:
-        for option in _OF_A_JOB & source.keys():
-            yield Problem(f"{name}.source.{option} is for a source that is another job", origin)
+    for message, remedy in source_problems(name, job.get("source", {})):
+        yield Problem(message, origin, next=remedy or "orchestrator config check")
     ways = [way for way in ("prompt", "template", "lines") if job.get(way)]
     if len(ways) != 1:
         have = " and ".join(ways) or "none of them"

@@ -177,15 +177,21 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a job's records come from; a plain string is the file, or `job:NAME`."""
 
-    file: Annotated[Path | None, "JSONL or CSV file"] = None
+    file: Annotated[str | None, "place", "path, pattern or URL of a file"] = None
+    files: Annotated[tuple[str, ...], "places", "several files: a list of such"] = ()
+    sql: Annotated[str | None, "connection whose table or query it is"] = None
+    table: Annotated[str | None, "of sql: the table or view to read"] = None
+    query: Annotated[str | None, "of sql: the statement to read"] = None
+    query_file: Annotated[Path | None, "of sql: the file with the statement"] = None
+    sheet: Annotated[str | None, "of a workbook: the sheet to read; the first"] = None
     job: Annotated[str | None, "another job, whose outcomes are the records"] = None
     outcomes: Annotated[
         Literal["succeeded", "all"], "which outcomes of that job become records"
     ] = "succeeded"
     answer: Annotated[str | None, "column that its answers stand in; else text"] = None
     stream: Annotated[bool, "in a workflow: as they come, rather than at its end"] = False
-    format: Annotated[str, "jsonl, csv, or auto: by the name"] = "auto"
-    key: Annotated[str | None, "column that identifies a record"] = None
+    format: Annotated[str, "jsonl, csv, parquet, or auto: by the name"] = "auto"
+    key: Annotated[str | None, "column that identifies a record; several with commas"] = None
     where: Annotated[str | None, "condition over its columns; other records are passed over"] = None
 
 
@@ -233,6 +239,7 @@ class JobDeclaration(msgspec.Struct, frozen=True, kw_only=True):
     ] = "error"
     split_models: Annotated[bool, "one job over several models: a file for each"] = False
     limit: Annotated[Count | None, "read this many records only"] = None
+    changed_only: Annotated[bool, "send only records that earlier jobs of the spec lack"] = False
     metadata: Annotated[Mapping[str, str], "tags kept with the job"] = {}
     dedup: Annotated[bool, "equal requests are sent once and answered to all"] = False
     cache: Annotated[
@@ -266,10 +273,7 @@ LATER: Mapping[str, str] = {
     "providers.*.stop_after": "stopping a provider after equal failures",
     "spool.keep": "keeping spool files",
     "jobs.*.schedule": "schedules",
-    "jobs.*.changed_only": "sending changed records only",
     "jobs.*.deadline": "deadlines",
     "jobs.*.notify": "notifications",
-    "jobs.*.source.sql": "SQL sources",
-    "jobs.*.source.query_file": "SQL sources",
 }
 """Keys of the interface specification that do nothing yet: refused rather than ignored."""

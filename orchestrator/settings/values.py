@@ -174,6 +174,18 @@ def absolute(written: str, place: Place) -> Path:
     return place.base / written
 
 
+def _place(_key: Key, raw: object, place: Place) -> str:
+    if not isinstance(raw, str) or not raw or "\0" in raw or "\n" in raw:
+        raise UnfitValue(f"it takes a path, a pattern or a URL, not {_called(raw)}")
+    return raw if "://" in raw else str(absolute(raw, place))
+
+
+def _places(key: Key, raw: object, place: Place) -> object:
+    if not isinstance(raw, list) or not raw:
+        raise UnfitValue(f"it takes a list of paths, patterns and URLs, not {_called(raw)}")
+    return tuple(_place(key, each, place) for each in raw)
+
+
 def _profile(_key: Key, raw: object, place: Place) -> object:
     if not isinstance(raw, str) or not raw:
         raise UnfitValue(f"it takes the name or path of a profile, not {_called(raw)}")
@@ -277,6 +289,8 @@ _READERS: Mapping[Kind, Callable[[Key, Any, Place], object]] = {
     "count": _count,
     "choice": _choice,
     "columns": _columns,
+    "place": _place,
+    "places": _places,
     "duration": _duration,
     "money": _money,
     "path": _path,

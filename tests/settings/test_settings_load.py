@@ -13,40 +13,6 @@ from orchestrator.settings.keys import all_keys
 from orchestrator.shipped import shipped
 
 
-class Project:
-    """A folder with a project, user and system file to fill."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.project = root / "work" / "orchestrator.toml"
-        self.user = root / "home" / ".config" / "orchestrator" / "config.toml"
-        self.system = root / "system.toml"
-        for path in (self.project, self.user):
-            path.parent.mkdir(parents=True)
-
-    def load(self, environ=None, **how):
-        return load(
-            environ={
-                "HOME": str(self.root / "home"),
-                "ORCHESTRATOR_SYSTEM_CONFIG": str(self.system),
-                **(environ or {}),
-            },
-            cwd=self.root / "work",
-            **how,
-        )
-
-    def problems(self, text, environ=None):
-        self.project.write_text(text)
-        with pytest.raises(ConfigError) as caught:
-            self.load(environ)
-        return caught.value
-
-
-@pytest.fixture
-def project(tmp_path):
-    return Project(tmp_path)
-
-
 def window(value):
     return f'[defaults]\nwindow = "{value}"\n'
 
@@ -169,7 +135,7 @@ def test_a_wrong_setting_is_named_with_its_line(project, text, code, line, says,
     assert following in error.next
 
 
-@pytest.mark.parametrize("key", ["schedule", "changed_only", "deadline", "notify"])
+@pytest.mark.parametrize("key", ["schedule", "deadline", "notify"])
 def test_a_setting_that_does_nothing_yet_is_refused(project, key):
     error = project.problems(f"[jobs.a]\nsource = 'a.csv'\nprompt = 'x'\n{key} = 'x'\n")
     assert error.message == f'the setting "jobs.a.{key}" comes in a later release'
