@@ -22,7 +22,9 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -70,37 +72,52 @@ def main() -> None:
         place = Path(folder)
         url = args.url or f"sqlite:///{place / 'registry.db'}"
         job = fill(url, args.rows, typed=not args.untyped)
-        ours, peak = alone(export, url, job, place / "out.parquet")
-        print(f"export to Parquet: {args.rows / ours:9,.0f} rows/s, peak {peak:,.0f} MiB")
+        ours = alone(export, url, job, place / "out.parquet")
+        print(f"{'export to Parquet':22}: {told(args.rows, ours)}")
         if args.url:
             return
         rows = min(args.rows, args.peers)
         last = (job.id << 32) + rows - 1
         for name, peer in (("json and csv in a loop", loop), ("pandas", frame)):
-            seconds, peak = alone(peer, place / "registry.db", last, place / "peer")
-            ratio = (args.rows / ours) / (rows / seconds)
-            print(f"{name:22}: {rows / seconds:9,.0f} rows/s, peak {peak:,.0f} MiB; "
-                  f"ours is {ratio:.1f} times as fast")  # fmt: skip
+            theirs = alone(peer, place / "registry.db", last, place / "peer")
+            ratio = (args.rows / ours.seconds) / (rows / theirs.seconds)
+            print(f"{name:22}: {told(rows, theirs)}; ours is {ratio:.1f} times as fast")
 
 
-def alone(work: Callable[..., None], *args: object) -> tuple[float, float]:
-    """Run `work` in a process of its own; return its seconds and its peak memory in MiB."""
+class Cost(NamedTuple):
+    """What a run took: seconds by the clock and of the processors, and MiB at its peak."""
+
+    seconds: float
+    processor: float
+    peak: float
+
+
+def told(rows: int, cost: Cost) -> str:
+    """Return a run in words."""
+    return (
+        f"{rows / cost.seconds:9,.0f} rows/s, {rows / cost.processor:9,.0f} a second of one "
+        f"processor, peak {cost.peak:,.0f} MiB"
+    )
+
+
+def alone(work: Callable[..., None], *args: object) -> Cost:
+    """Run `work` in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=timed, args=(theirs, work, *args))
     process.start()
     theirs.close()
-    result: tuple[float, float] = ours.recv()
+    result = Cost(*ours.recv())
     process.join()
     return result
 
 
-def timed(told: object, work: Callable[..., None], *args: object) -> None:
-    """Do `work` and tell how long it took."""
-    started = time.perf_counter()
+def timed(pipe: Connection, work: Callable[..., None], *args: object) -> None:
+    """Do `work` and say what it took."""
+    started, used = time.perf_counter(), time.process_time()
     work(*args)
-    seconds = time.perf_counter() - started
-    told.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    cost = time.perf_counter() - started, time.process_time() - used
+    pipe.send((*cost, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def price(_provider: str, _model: str) -> Price:

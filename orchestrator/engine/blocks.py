@@ -24,7 +24,7 @@ from orchestrator.sinks.joined import Joined, decoded_keys
 from orchestrator.sinks.port import Block, block_of
 
 _CHUNK_BYTES = 8 << 20
-_FEWEST, FIRST, _MOST = 16, 500, 4_000
+_FEWEST, FIRST, _MOST = 16, 500, 2_000
 ODD_SHARE = 4
 """Above one odd record among so many, a chunk is read row by row."""
 
