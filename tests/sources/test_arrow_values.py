@@ -1,7 +1,6 @@
 """Every Arrow value comes back from its JSON text and the words of its type."""
 
 import datetime
-import math
 import uuid
 from decimal import Decimal
 
@@ -9,24 +8,13 @@ import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
-from support.arrow_data import TYPED, arrays
+from support.arrow_data import TYPED, arrays, same
 
 from orchestrator.sources.arrow_json import json_values
 from orchestrator.sources.arrow_types import NoTextForm, stored_type, type_of, words_of
 from orchestrator.sources.json_arrow import arrow_array
 
 NOON = datetime.datetime(2024, 7, 1, 12, tzinfo=datetime.UTC)
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two values are equal, NaN with NaN."""
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or (math.isnan(one) and math.isnan(other))
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    return one == other
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -99,3 +100,14 @@ def arrays(draw: st.DrawFn, rows: int | None = None) -> pa.Array:
     least, most = (0, 6) if rows is None else (rows, rows)
     made = pa.array(draw(st.lists(st.none() | values, min_size=least, max_size=most)), kind)
     return made.slice(draw(st.integers(0, len(made)))) if rows is None else made
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values are equal, NaN with NaN."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    return one == other
