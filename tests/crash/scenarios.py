@@ -29,6 +29,8 @@ from crash.scripts import (
     budget_reached,
     canary_judged,
     cancelling,
+    changed_once,
+    changes_only,
     changing,
     close_gates,
     console,
@@ -61,6 +63,7 @@ from crash.scripts import (
     stopped_and_told_to_go_on,
     submit_keys,
     taken_late,
+    the_first_of_a_series,
     to_the_end,
     until_live,
 )
@@ -292,6 +295,12 @@ _ALL = (
         per_batch=2,
     ),
     Scenario(name="changing", script=changing, finish=to_the_end),
+    Scenario(
+        name="changes-only",
+        begin=the_first_of_a_series,
+        script=changes_only,
+        finish=changed_once,
+    ),
     Scenario(name="misconfigured", begin=small, script=misconfigured, finish=to_the_end),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

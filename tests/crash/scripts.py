@@ -419,6 +419,34 @@ def judging_by_hand(world: World) -> None:
 # What is read changes
 
 
+def _changes_only(world: World, *texts: str) -> None:
+    source = world.folder / "series.jsonl"
+    rows = [{"id": f"r-{n}", "text": text} for n, text in enumerate(texts)]
+    source.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    world.submit(name="small", source=str(source), policy=BRISKLY, changed_only=True)
+
+
+def the_first_of_a_series(world: World) -> None:
+    """Have three records answered."""
+    _changes_only(world, "a", "b", "c")
+    to_the_end(world)
+
+
+def changes_only(world: World) -> None:
+    """Submit the same source with one record changed and one new."""
+    _changes_only(world, "a", "other", "c", "d")
+    run(world, "small-2")
+
+
+def changed_once(world: World) -> None:
+    """However often it was given, the command has made one job of the two records."""
+    _changes_only(world, "a", "other", "c", "d")
+    run(world, "small", "small-2")
+    with world.registry.read() as db:
+        assert jobs.find(db, "small-3") is None
+    assert world.job("small-2").books.records == 2
+
+
 def changing(world: World) -> None:
     """Submit a source that changes under the submission's hands; then submit it as it is now."""
     source = world.folder / "changing.jsonl"
