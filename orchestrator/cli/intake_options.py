@@ -139,6 +139,8 @@ def declared_job(
         if source == STANDARD_INPUT:
             path, name = stack.enter_context(_kept_input(session))
             base = _from_file(session, path, options, name)
+            # The file is another one each time: what it is a run of is told by the job's name.
+            base = msgspec.structs.replace(base, series=options["name"] or name)
         elif source in session.configuration.settings.jobs:
             base, files = _from_spec(session, source)
         elif source.startswith(ANOTHER_JOB):
@@ -394,7 +396,15 @@ def _kept_input(session: Session) -> Iterator[tuple[Path, str]]:
         yield named, f"stdin-{digest(named).sha256[:8]}"
 
 
+_MAGIC = {b"PAR1": ".parquet", b"ARROW1": ".arrow", b"PK\x03\x04": ".xlsx"}
+"""How files begin that are no text."""
+
+
 def _ending(path: Path) -> str:
+    """Return the ending that says what standard input holds, by how it begins."""
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    for magic, ending in _MAGIC.items():
+        if head.startswith(magic):
+            return ending
     return ".jsonl" if head.startswith(b"{") or not head else ".csv"

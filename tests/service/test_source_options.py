@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from orchestrator.cli.intake_options import _ending
+
 PROMPT = ("--prompt", "Positive? {text}")
 
 
@@ -121,6 +123,29 @@ def test_changes_only_are_sent_and_no_change_is_nothing_to_do(project):
     assert ran.status == 0
     ran = project.run("submit", "reviews.csv", *PROMPT, "--changed-only", "-n", "--fail-if-empty")
     assert ran.status == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        (b"PAR1...", ".parquet"),
+        (b"ARROW1..", ".arrow"),
+        (b"PK\x03\x04...", ".xlsx"),
+        (b'\xef\xbb\xbf {"a":1}', ".jsonl"),
+        (b"a,b\n1,2\n", ".csv"),
+    ],
+)
+def test_standard_input_is_told_by_how_it_begins(tmp_path, content, ending):
+    (tmp_path / "stdin").write_bytes(content)
+    assert _ending(tmp_path / "stdin") == ending
+
+
+def test_standard_input_is_a_series_by_the_name_of_its_job(project):
+    head = "id,text\n"
+    argv = ("submit", "-", *PROMPT, "--name", "piped", "--changed-only", "--json")
+    project.run(*argv, stdin=f"{head}1,a\n")
+    data = project.run(*argv, stdin=f"{head}1,a\n2,b\n").data()
+    assert (data["job"], data["records"], data["unchanged"]) == ("piped-2", 1, 1)
 
 
 def test_a_source_that_changed_is_told_though_everything_is_sent(project):
