@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from orchestrator.api.stage_views import held_up_by
 from orchestrator.domain.auditing import CLONED
+from orchestrator.domain.holds import CANARY, OF_A_DAY, is_held, way_on
 from orchestrator.domain.model import Account, Batch, Gate, Job, JobState, Stray, StrayVerdict
 from orchestrator.registry import accounts, jobs, reports, stages, strays
 from orchestrator.registry.session import Registry
@@ -48,6 +49,7 @@ def needs_you(registry: Registry, *, now: datetime) -> list[NeedsYou]:
             *_cloned(db),
             *(_unbalanced(job) for job in active if not job.books.balanced),
             *_strays(db),
+            *(_held(job) for job in active if is_held(job) and job.hold_code not in OF_A_DAY),
             *_parked(db),
             *_held_stages(db),
             *_extras(db, now),
@@ -163,6 +165,18 @@ def _extras(db: Connection, now: datetime) -> Iterator[NeedsYou]:
         safe="no outcome is changed by it; what it had done before it was cancelled is billed",
         next="orchestrator adopt --list   (told for a day)",
         since=min(stray.seen_at for stray in found),
+    )
+
+
+def _held(job: Job) -> NeedsYou:
+    return NeedsYou(
+        cause="canary" if job.hold_code == CANARY else "held",
+        subject=job.name,
+        headline=f"{job.name} is held: {job.hold_reason}",
+        code=job.hold_code or "",
+        safe=f"{job.books.waiting:,} records wait; none is marked failed, nothing more is paid",
+        next=f"{way_on(job)}   (first: orchestrator explain {job.name})",
+        since=job.held_since,
     )
 
 

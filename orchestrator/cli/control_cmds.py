@@ -11,6 +11,7 @@ from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.options import confirm_option, dry_run_option, where_option, yes_option
 from orchestrator.cli.session import Session
+from orchestrator.domain.errors import UsageError
 from orchestrator.domain.filters import RECORD_FIELDS, Filter
 
 if TYPE_CHECKING:
@@ -39,20 +40,33 @@ def pause(session: Session, /, target: str, dry_run: bool) -> None:
     session.console.result("pause", text, _data(done, dry_run))
 
 
-@command(examples=("orchestrator resume reviews", "orchestrator resume provider:kimi"))
+@command(
+    examples=(
+        "orchestrator resume reviews",
+        'orchestrator resume reviews --budget "60 USD"',
+        "orchestrator resume provider:kimi",
+    )
+)
 @click.argument("target", metavar="JOB|provider:NAME|all")
+@click.option("--budget", metavar="MONEY", help="the job's budget from now on")
 @dry_run_option()
 @click.pass_obj
-def resume(session: Session, /, target: str, dry_run: bool) -> None:
-    """Go on: end a pause, open a closed gate, release parked batches.
+def resume(session: Session, /, target: str, budget: str | None, dry_run: bool) -> None:
+    """Go on: end a pause, open a closed gate, release parked batches, accept a failed canary.
 
     A parked batch goes on in the way its cause allows; explain says which before.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.engine.admission import read_budget  # noqa: PLC0415
 
     with _app(session) as app:
         names, providers = _targets(app, target)
-        done = api.resume(app.context(), names=names, providers=providers, dry_run=dry_run)
+        limit = read_budget(budget)
+        if limit is not None and len(names) != 1:
+            raise UsageError("--budget is one job's", next="orchestrator resume JOB --budget ...")
+        done = api.resume(
+            app.context(), names=names, providers=providers, budget=limit, dry_run=dry_run
+        )
     text = _told("resumed", done, dry_run)
     if not (done.jobs or done.providers or done.batches or done.stages or done.sinks):
         text = f"nothing to do: {target} is neither paused nor parked nor held"

@@ -23,7 +23,7 @@ from orchestrator.domain.errors import (
     UsageError,
 )
 from orchestrator.domain.job_names import check_name, job_name
-from orchestrator.domain.spec import JobSpec
+from orchestrator.domain.spec import Canary, JobSpec
 
 if TYPE_CHECKING:
     from orchestrator.sources.port import Opening
@@ -115,6 +115,21 @@ def intake_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cache", is_flag=True, help="use the answers that earlier jobs had"),
         click.option(
             "--cache-max-age", type=DURATION, metavar="AGE", help="those of at most that age, 7d"
+        ),
+        click.option(
+            "--budget", metavar="MONEY", help='nothing is sent that may lead beyond it, "25 USD"'
+        ),
+        click.option(
+            "--canary",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="the first N records go ahead, the rest when they meet --require",
+        ),
+        click.option(
+            "--require",
+            metavar="COND",
+            multiple=True,
+            help="what the canary must meet: failed < 2%; may be given often",
         ),
         click.option("--name", metavar="NAME", help="name of the job; else the spec's or file's"),
     )
@@ -279,6 +294,7 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
     if options["split_models"]:
         changes["split_models"] = True
     changes |= _sharing(options)
+    changes |= _guards(base, options)
     if options["settings"]:
         changes["body"] = _body(base.body, options["settings"])
     if options["metadata"]:
@@ -287,6 +303,22 @@ def _laid_over(session: Session, base: JobSpec, options: Mapping[str, Any]) -> J
         changes["sinks"] = sinks_of(session, base, options)
     changes |= source_options.changes(session, base, options)
     return msgspec.structs.replace(base, **changes)
+
+
+def _guards(base: JobSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {"budget": options["budget"]} if options["budget"] else {}
+    if options["canary"] or options["require"]:
+        before = base.canary or Canary(records=0)
+        records = options["canary"] or before.records
+        if not records:
+            raise UsageError(
+                "--require judges a canary, and there is none",
+                code="ORC1120",
+                next=f'--canary 200 --require "{options["require"][0]}"',
+            )
+        required = tuple(options["require"]) or before.require
+        changes["canary"] = Canary(records=records, require=required)
+    return changes
 
 
 def _sharing(options: Mapping[str, Any]) -> dict[str, Any]:

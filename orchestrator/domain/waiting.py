@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from orchestrator.domain.holds import OF_A_DAY, is_held, way_on
 from orchestrator.domain.model import Account, Batch, BatchState, Gate, Job, JobState
 from orchestrator.domain.progress import ENDED, ON_ITS_WAY, BatchGroup
 
@@ -52,6 +53,7 @@ def job_waits_for(
         _settled(job)
         or _decision(job, groups)
         or _held(job.state.value, job.provider, account)
+        or _guarded(job)
         or _nobody_works(job, groups, now, workers, put_off)
         or _put_off(job, put_off)
         or _not_listed(job, groups, account)
@@ -187,6 +189,21 @@ def _held(state: str, provider: str, account: Account | None) -> WaitsFor | None
             held_by=provider,
         )
     return None
+
+
+def _guarded(job: Job) -> WaitsFor | None:
+    """Return the wait for what a guard holds a job for: a person, or the next day."""
+    if not is_held(job):
+        return None
+    of_a_day = job.hold_code in OF_A_DAY
+    return WaitsFor(
+        who="time" if of_a_day else "you",
+        state="held",
+        words=job.hold_reason or "a guard",
+        since=job.held_since,
+        until=job.due_at if of_a_day else None,
+        next="" if of_a_day else way_on(job),
+    )
 
 
 def _nobody_works(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.domain.budget import Budgets
 from orchestrator.domain.canary import COST, read_condition
 from orchestrator.domain.errors import BudgetExceeded, GuardError, UsageError
+from orchestrator.domain.holds import NO_BOUND, NO_PRICE, OTHER_CURRENCY
 from orchestrator.domain.model import Job
 from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price, Profile
@@ -16,7 +17,6 @@ from orchestrator.domain.units import parse_money
 from orchestrator.engine.context import Context
 
 BAD_CONDITION, BAD_BUDGET = "ORC1120", "ORC1121"
-NO_PRICE, NO_BOUND, OTHER_CURRENCY = "ORC7014", "ORC7015", "ORC7016"
 _SAFE = "nothing was registered, nothing was sent"
 
 

@@ -11,6 +11,7 @@ from orchestrator.domain import canary as rules
 from orchestrator.domain.answers import Checker
 from orchestrator.domain.canary import Condition, Slice, Verdict
 from orchestrator.domain.charging import priced_anew
+from orchestrator.domain.holds import CANARY
 from orchestrator.domain.model import Job, RequestState
 from orchestrator.domain.spec import Canary, JobSpec
 from orchestrator.engine.context import Context
@@ -18,7 +19,6 @@ from orchestrator.provider.answer_text import answer_text
 from orchestrator.registry import charges, events, jobs, requests, slices
 from orchestrator.registry.requests import request_id
 
-FAILED = "ORC7020"
 PASSED_WORD, FAILED_WORD, ACCEPTED_WORD = "passed", "failed", "accepted"
 _SETTLED = frozenset({PASSED_WORD, ACCEPTED_WORD})
 
@@ -53,7 +53,7 @@ def close(ctx: Context, db: Connection, job: Job) -> None:
 def _out_again(ctx: Context, db: Connection, job: Job) -> None:
     """Let records of a failed canary that were asked for again be judged anew."""
     jobs.set_canary(db, job.id, None)
-    if job.hold_code == FAILED:
+    if job.hold_code == CANARY:
         jobs.unhold(db, job, now=ctx.now(), actor=ctx.actor)
 
 
@@ -73,7 +73,7 @@ def _judged(
     events.record(db, f"canary_{word}", at=now, actor=ctx.actor, job_id=job.id, data=data)
     if broken and hold:
         reason = _words(found, verdicts, broken)
-        jobs.hold(db, job, code=FAILED, reason=reason, now=now, actor=ctx.actor)
+        jobs.hold(db, job, code=CANARY, reason=reason, now=now, actor=ctx.actor)
     return not broken
 
 

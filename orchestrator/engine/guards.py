@@ -14,6 +14,18 @@ from sqlalchemy import Connection
 from orchestrator.domain import budget
 from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, at_most
 from orchestrator.domain.charging import in_units, money
+from orchestrator.domain.holds import (
+    BUDGET,
+    BUDGETS,
+    DAY,
+    NO_BOUND,
+    NO_PRICE,
+    NO_USAGE,
+    OF_A_DAY,
+    OTHER_CURRENCY,
+    TOTAL,
+    WHOLE_DAY,
+)
 from orchestrator.domain.model import Job
 from orchestrator.domain.money import Money
 from orchestrator.domain.pacing import seconds
@@ -23,14 +35,6 @@ from orchestrator.domain.units import parse_money
 from orchestrator.engine.context import Context
 from orchestrator.engine.ledger import in_flight, ratios, spent
 from orchestrator.registry import identity, jobs
-
-JOB, TOTAL, DAY, WHOLE_DAY = "ORC7010", "ORC7011", "ORC7012", "ORC7013"
-NO_PRICE, NO_BOUND, OTHER_CURRENCY, NO_USAGE = "ORC7014", "ORC7015", "ORC7016", "ORC7017"
-OF_A_DAY = frozenset({DAY, WHOLE_DAY})
-"""Holds that end by themselves when the next day begins, in UTC."""
-
-BUDGETS = frozenset({JOB, TOTAL, *OF_A_DAY, NO_PRICE, NO_BOUND, OTHER_CURRENCY, NO_USAGE})
-"""Every reason for which a budget may hold a job."""
 
 
 def lock_whole(ctx: Context, db: Connection) -> None:
@@ -68,7 +72,7 @@ def within_budget(
     if isinstance(decision, Stop):
         return _held(ctx, db, job, decision.limit.code, _reached(decision.limit))
     # The batches of the job make it due again when they end; those of another job do not.
-    later = ctx.pace.cap if decision.limit.code == JOB else ctx.pace.gate_probe
+    later = ctx.pace.cap if decision.limit.code == BUDGET else ctx.pace.gate_probe
     jobs.set_due(db, job.id, ctx.now() + seconds(later))
     _let_go(ctx, db, job)
     return []
@@ -88,7 +92,7 @@ def _wanted(ctx: Context, job: Job) -> Iterator[tuple[str, str, Money]]:
     own = budget_of(job, ctx.spec_of(job).budget)
     theirs = ctx.budgets.of(job.provider)
     for code, whose, limit in (
-        (JOB, f"the budget of {job.name}", own),
+        (BUDGET, f"the budget of {job.name}", own),
         (TOTAL, f"the budget of provider {job.provider}", theirs.total),
         (DAY, f"the budget a day of provider {job.provider}", theirs.per_day),
         (WHOLE_DAY, "the budget a day of all jobs", ctx.budgets.per_day),
@@ -120,7 +124,7 @@ def _limit(
     ctx: Context, db: Connection, job: Job, code: str, whose: str, limit: Money
 ) -> Limit | None:
     """Return how far a limit is used; None where that is not known."""
-    job_id = job.id if code == JOB else None
+    job_id = job.id if code == BUDGET else None
     provider = job.provider if code in {TOTAL, DAY} else None
     day = ctx.now().date().isoformat() if code in OF_A_DAY else None
     moving = in_flight(ctx, db, limit.currency, job_id=job_id, provider=provider)
