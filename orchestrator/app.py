@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,8 @@ from sqlalchemy import make_url
 
 from orchestrator.connections import Connections
 from orchestrator.domain.budget import Budgets, ProviderLimits
-from orchestrator.domain.errors import NotFound
+from orchestrator.domain.errors import NotFound, RegistryError
+from orchestrator.domain.estimating import Seen
 from orchestrator.domain.pacing import Pace
 from orchestrator.domain.profile import Profile
 from orchestrator.engine.call_rate import wait_for_turn
@@ -28,7 +29,7 @@ from orchestrator.engine.context import Context, Told, silence
 from orchestrator.engine.opening import opening
 from orchestrator.provider.client import HttpProvider, OnCall, Timeouts
 from orchestrator.provider.profiles import load_profile
-from orchestrator.registry import migrate, workers
+from orchestrator.registry import charges, migrate, workers
 from orchestrator.registry.session import Registry
 from orchestrator.settings import Configuration
 from orchestrator.settings.sinks import secret_of
@@ -244,6 +245,14 @@ class App:
         except NotFound:
             return Reuse()
         return at_hand(registry, spec, bodies, now=self.clock.now())
+
+    def history(self, provider: str, model: str) -> Sequence[Seen]:
+        """Return what a model has used here so far; nothing where there never was a job."""
+        try:
+            with self._existing().read() as db:
+                return charges.seen(db, provider, model)
+        except (NotFound, RegistryError):
+            return ()
 
     def opening(self) -> Opening:
         """Return what the source of a job may reach."""

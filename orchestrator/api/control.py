@@ -324,7 +324,7 @@ def cost_of(registry: Registry, providers: Providers, name: str, records: int) -
     if model is None or not job.books.recorded or not job.tokens_in:
         return None
     share = records / job.books.recorded
-    return estimate(int(job.tokens_in * share), int(job.tokens_out * share), model.price)
+    return estimate(int(job.tokens_in * share), int(job.tokens_out * share), model.latest_price)
 
 
 def _let_go(ctx: Context, db: Connection, job: Job, budget: Money | None, now: datetime) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import msgspec
 
 from orchestrator.domain.cost import estimate, online
 from orchestrator.domain.errors import NotFound, PlanChanged, SourceError
+from orchestrator.domain.estimating import NOTHING, Estimate, History, no_history, together
+from orchestrator.domain.estimating import estimate as forecast
 from orchestrator.domain.intake import Request
 from orchestrator.domain.money import Money
 from orchestrator.domain.packing import MAX_REQUESTS
@@ -57,6 +60,7 @@ class Plan:
     online_cost: Money | None
     tokens_in: int
     tokens_out: int | None
+    estimate: Estimate = NOTHING
     files: Mapping[str, str] = field(default_factory=dict)
     reuse: Reuse = field(default_factory=Reuse)
 
@@ -88,13 +92,16 @@ def plan(
     contract: Contract | None = None,
     opening: Opening = NOTHING_OPEN,
     at_hand: Callable[[JobSpec, Bodies], Reuse] = nothing_at_hand,
+    day: date = date.max,
+    history: History = no_history,
 ) -> Plan:
     """Read and check the source once, and say what it would become; `show` renders the first n.
 
     `files` are those that template and schema were read from; the plan's contract names them.
     Raises SourceError that lists every violation, NotFound, TemplateError, and PlanChanged when
     source or template are not what `contract` was made from. `opening` is what the source may
-    reach, `at_hand` finds what earlier jobs have answers to.
+    reach, `at_hand` finds what earlier jobs have answers to. Prices are those of `day`, the latest
+    unless given; `history` tells what a model has used here so far.
     """
     _refuse_other_template(contract)
     with scanned(spec, profile, opening, workdir, requests_per_batch) as (source, scan):
@@ -103,9 +110,13 @@ def plan(
         samples = (
             tuple(islice(intake.requests(spec, profile, source, scan), show)) if showing else ()
         )
-        made = _priced(spec, profile, scan, samples)
+        made = _priced(spec, profile, scan, samples, day)
+        parts = [
+            forecast(stats, profile.price_on(stats.model, day), history(spec.provider, stats.model))
+            for stats in scan.models
+        ]
         reuse = at_hand(spec, scan.bodies) if spec.cache else Reuse()
-    return replace(made, files=files, reuse=reuse)
+    return replace(made, files=files, reuse=reuse, estimate=together(parts))
 
 
 def read_contract(path: Path) -> Contract:
@@ -164,13 +175,14 @@ def submit(
     )
 
 
-def _priced(spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request, ...]) -> Plan:
+def _priced(
+    spec: JobSpec, profile: Profile, scan: Scan, samples: tuple[Request, ...], day: date
+) -> Plan:
     cost: Money | None = None
     full: Money | None = None
     known = bool(scan.models)
     for stats in scan.models:
-        model = profile.models.get(stats.model)
-        price = model.price if model else None
+        price = profile.price_on(stats.model, day)
         tokens_out = stats.tokens_out_max or 0
         batch = estimate(stats.tokens_in, tokens_out, price)
         live = online(stats.tokens_in, tokens_out, 0, price)

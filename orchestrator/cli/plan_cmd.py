@@ -7,7 +7,6 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import FLAGS, STANDARD_INPUT, declared_job, intake_options
 from orchestrator.cli.output import Console
+from orchestrator.cli.plan_money import budget_lines, budget_of, cost_words, tokens_line
 from orchestrator.cli.session import Session
 from orchestrator.domain import cost
 from orchestrator.domain.errors import SinkError, UsageError
@@ -83,6 +83,8 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
                 files=declared.files,
                 opening=app.opening(),
                 at_hand=app.at_hand,
+                day=session.console.now().date(),
+                history=app.history,
             )
         if output:
             _keep(session.world.cwd / output, made)
@@ -178,7 +180,18 @@ def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
             "max_file_bytes": made.profile.limits.max_file_bytes,
             "max_files": made.profile.limits.files,
         },
-        "tokens": {"in": made.tokens_in, "out_max": made.tokens_out},
+        "tokens": {
+            "in": made.tokens_in,
+            "out_max": made.tokens_out,
+            "in_expected": made.estimate.tokens_in,
+            "in_low": made.estimate.tokens_in_low,
+            "in_high": made.estimate.tokens_in_high,
+            "out_expected": made.estimate.tokens_out,
+            "measured_over": made.estimate.answers,
+        },
+        "expected_cost": made.estimate.expected,
+        "at_most_cost": made.estimate.at_most,
+        "budget": budget_of(made),
         "cost": made.cost,
         "online_cost": made.online_cost,
         "finish": None,
@@ -204,7 +217,8 @@ def _sample(made: Plan, request: Request) -> dict[str, object]:
 def _sample_cost(made: Plan, request: Request) -> Money | None:
     """Return the most that one request costs, of its input alone where the answer has no bound."""
     facts = made.profile.models.get(request.model)
-    return cost.estimate(request.est_in, request.est_out or 0, facts.price if facts else None)
+    price = facts.latest_price if facts else None
+    return cost.estimate(request.est_in, request.est_out or 0, price)
 
 
 def _tokens(body: Any) -> int:  # noqa: ANN401 - any JSON value
@@ -241,9 +255,10 @@ def _lines(made: Plan, shown_as: str, now: datetime) -> list[tuple[str, str, str
         ("requests", f"{scan.requests:,}", identical),
         *_unsent(made, now),
         ("batches", *_batches(made)),
-        ("tokens", _tokens_line(made), ""),
+        ("tokens", tokens_line(made.estimate), ""),
         ("finish", _finish(made), ""),
-        ("cost", *_cost(made)),
+        ("cost", *cost_words(made.estimate, _models(made))),
+        *budget_lines(made),
     ]
 
 
@@ -305,45 +320,9 @@ def _batches(made: Plan) -> tuple[str, str]:
     return files, f"{' + '.join(sizes)} lines   limits: {', '.join(bounds)}"
 
 
-def _tokens_line(made: Plan) -> str:
-    tokens_in = f"about {human.short(made.tokens_in)} in"
-    if made.tokens_out is None:
-        return f"{tokens_in}, out unknown (no max_tokens in the request)"
-    return f"{tokens_in}, up to {human.short(made.tokens_out)} out"
-
-
 def _finish(made: Plan) -> str:
     ends = f"the window ends {made.spec.window} after creation"
     return f"unknown: no history with this model yet; {ends}"
-
-
-def _cost(made: Plan) -> tuple[str, str]:
-    if made.cost is not None:
-        return f"up to {_money(made.cost)}", _saving(made)
-    for_input = _input_cost(made)
-    if for_input is None:
-        return f"unknown: no price of {_models(made)} in the profile", ""
-    return f"at least {_money(for_input)}", "for the input alone; the answers have no bound"
-
-
-def _saving(made: Plan) -> str:
-    if made.cost is None or made.online_cost is None or not made.online_cost.amount:
-        return ""
-    saved = made.online_cost - made.cost
-    share = int(Decimal(100) * saved.amount / made.online_cost.amount)
-    return f"online price {_money(made.online_cost)}, you save {_money(saved)} ({share} %)"
-
-
-def _input_cost(made: Plan) -> Money | None:
-    """Return what the prompts alone cost; None if a price is not known."""
-    total: Money | None = None
-    for stats in made.scan.models:
-        facts = made.profile.models.get(stats.model)
-        part = cost.estimate(stats.tokens_in, 0, facts.price if facts else None)
-        if part is None:
-            return None
-        total = part if total is None else total + part
-    return total
 
 
 def _price(amount: object, *, bounded: bool) -> str:

@@ -65,10 +65,10 @@ class Look:
 
     def _price(self, provider: str, model: str) -> Price | None:
         try:
-            known = self.app.providers.profile(provider).models.get(model)
+            profile = self.app.providers.profile(provider)
         except ConfigError:
             return None
-        return known.price if known else None
+        return profile.price_on(model, self.app.clock.now().date())
 
     def currency(self, provider: str) -> str | None:
         """Return the currency of a provider's prices, None where none is known."""
@@ -76,7 +76,8 @@ class Look:
             models = self.app.providers.profile(provider).models
         except ConfigError:
             return None
-        return next((model.price.currency for model in models.values() if model.price), None)
+        prices = (model.latest_price for model in models.values())
+        return next((price.currency for price in prices if price), None)
 
     def filter(self, fields: Mapping[str, Field], where: str = "", **words: Words) -> Filter:
         """Return the filter that `where` and single fields make together. Raises UsageError."""

@@ -120,6 +120,8 @@ class Orchestrator:
             files=declared.files,
             opening=app.opening(),
             at_hand=app.at_hand,
+            day=app.clock.now().date(),
+            history=app.history,
         )
         return Plan(planned, declared)
 

@@ -97,6 +97,11 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         begun = [price for price in known if price.as_of <= day]
         return begun[-1] if begun else next(iter(known), None)
 
+    @property
+    def latest_price(self) -> Price | None:
+        """The price with the latest date, for a guess that no day belongs to."""
+        return self.price_on(datetime.date.max)
+
     def prices_from(self, day: datetime.date) -> tuple[Price, ...]:
         """Return the prices that what is sent on a day may be charged at: in force, and to come."""
         now = self.price_on(day)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, case, func, literal_column, select
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.charging import Charge
+from orchestrator.domain.estimating import Seen
 from orchestrator.domain.model import Batch, ChargeKind
 from orchestrator.registry.bulk import among, inserting
 from orchestrator.registry.tables import accounts, charges
@@ -55,6 +56,24 @@ def _read(row: RowMapping) -> Row:
     charge = Charge(**{**values, "kind": ChargeKind(row["kind"])})
     day = date.fromisoformat(row["day"])
     return Row(row["job_id"], day, row["provider"], row["model"], charge)
+
+
+def seen(db: Connection, provider: str, model: str, limit: int = 50) -> list[Seen]:
+    """Return what answers of a model have used, of the latest jobs and days that tell."""
+    columns = (charges.c[name] for name in ("requests", "est_in", "tokens_in", "tokens_out"))
+    query = (
+        select(*columns)
+        .where(
+            charges.c.provider == provider,
+            charges.c.model == model,
+            charges.c.kind == ChargeKind.ANSWERED,
+            charges.c.est_in > 0,
+            charges.c.tokens_in > 0,
+        )
+        .order_by(charges.c.day.desc(), charges.c.job_id.desc())
+        .limit(limit)
+    )
+    return [Seen(*row) for row in db.execute(query)]
 
 
 def total(

@@ -79,7 +79,7 @@ def offer(profile: Profile, model: str | None) -> Offer:
     )
     facts = profile.models.get(chosen)
     tokens = -(-cost.message_quarters(messages) // 4)
-    price = cost.estimate(tokens, _ANSWER_TOKENS, facts.price if facts else None)
+    price = cost.estimate(tokens, _ANSWER_TOKENS, facts.latest_price if facts else None)
     return Offer(chosen, body, price)
 
 

@@ -13,7 +13,7 @@ source     reviews.csv            3 rows, key "id" unique, 0 blank
 requests   3                      2 have a prompt identical to another
 dedup      1 fewer                each asked once, about <$0.01 less, with --dedup
 batches    1 file, 488 B          3 lines   limits: 100 MB a file, 1,000 files
-tokens     about 23 in, up to 24 out
+tokens     about 23 in (18 to 28), up to 24 out
 finish     unknown: no history with this model yet; the window ends 24h after creation
 cost       up to <$0.01           online price <$0.01, you save <$0.01 (40 %)
 submit     orchestrator submit reviews.csv --prompt 'Positive? {text}' --set body.max_tokens=8
