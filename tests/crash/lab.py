@@ -22,10 +22,11 @@ from crash.scenarios import Scenario
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.engine import registration, sharing
 from orchestrator.engine.context import Told
-from orchestrator.engine.steps import build, reconcile, validation
+from orchestrator.engine.steps import build, deliver, reconcile, validation
 from orchestrator.failpoints import watched
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import events
+from orchestrator.sinks import sql, stream_files
 from orchestrator.sources import files
 
 LIVES = 6
@@ -43,6 +44,9 @@ def small_chunks() -> Iterator[None]:
         patch.setattr(validation, "CHUNK", 1)
         patch.setattr(reconcile, "_ODD_AT_ONCE", 1)
         patch.setattr(files, "BUFFER_BYTES", 32)
+        patch.setattr(sql, "CHUNK", 2)
+        patch.setattr(stream_files, "CHUNK", 2)
+        patch.setattr(deliver, "CHUNKS", 1)
         yield
 
 

@@ -67,6 +67,13 @@ from crash.scripts import (
     to_the_end,
     until_live,
 )
+from crash.sinks import (
+    answers_for_bad_sinks,
+    answers_for_sinks,
+    every_sink_has_every_outcome_once,
+    into_sinks,
+    into_sinks_that_fail,
+)
 from orchestrator.domain.pacing import Pace
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
@@ -302,5 +309,19 @@ _ALL = (
         finish=changed_once,
     ),
     Scenario(name="misconfigured", begin=small, script=misconfigured, finish=to_the_end),
+    Scenario(
+        name="sinks",
+        meets=["delivered"],
+        begin=answers_for_sinks,
+        script=into_sinks,
+        finish=every_sink_has_every_outcome_once,
+    ),
+    Scenario(
+        name="sinks-that-fail",
+        meets=["delivery_held", "delivery_released", "delivered"],
+        begin=answers_for_bad_sinks,
+        script=into_sinks_that_fail,
+        finish=every_sink_has_every_outcome_once,
+    ),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
