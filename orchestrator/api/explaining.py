@@ -84,9 +84,14 @@ def _job_named(
         state=view.state,
         happened=tuple(_job_story(registry, view, say_time)),
         waits_for=view.waits_for,
-        next=(*_held_up(holding), *_job_next(view, say_time), *of_stage),
+        next=(
+            *_held_up(holding),
+            *_job_next(view, say_time),
+            *_sinks_next(view, say_time),
+            *of_stage,
+        ),
         if_nothing=_job_if_nothing(view),
-        choices=(*_stray_choices(holding), *mends, *_job_choices(view)),
+        choices=(*_stray_choices(holding), *_sink_choices(view), *mends, *_job_choices(view)),
     )
 
 
@@ -133,6 +138,21 @@ def _job_next(view: JobView, say_time: SayTime) -> Iterator[str]:
         yield f"when it ends is unknown: {expected.how}"
     if expected is not None and expected.first_window_ends is not None:
         yield f"the first completion window ends {say_time(expected.first_window_ends)}"
+
+
+def _sinks_next(view: JobView, say_time: SayTime) -> Iterator[str]:
+    for sink in view.sinks:
+        why = f": {sink.reason}" if sink.reason else ""
+        again = f"; it is tried again {say_time(sink.next_try)}" if sink.next_try else ""
+        yield f"the sink {sink.sink} has {sink.rows:,} rows and is {sink.state}{why}{again}"
+
+
+def _sink_choices(view: JobView) -> Iterator[Choice]:
+    if any(sink.state in {"held", "failing"} for sink in view.sinks):
+        yield Choice(
+            f"orchestrator resume {view.job.name}",
+            "the sinks that do not go on are tried at once; no record is asked again",
+        )
 
 
 def _held_up(holding: Sequence[Stray]) -> Iterator[str]:

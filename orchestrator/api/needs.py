@@ -12,7 +12,7 @@ from orchestrator.api.stage_views import held_up_by
 from orchestrator.domain.auditing import CLONED
 from orchestrator.domain.holds import CANARY, OF_A_DAY, is_held, way_on
 from orchestrator.domain.model import Account, Batch, Gate, Job, JobState, Stray, StrayVerdict
-from orchestrator.registry import accounts, jobs, reports, stages, strays
+from orchestrator.registry import accounts, deliveries, jobs, reports, stages, strays
 from orchestrator.registry.session import Registry
 
 CUT_OFF_AFTER = timedelta(minutes=15)
@@ -51,6 +51,7 @@ def needs_you(registry: Registry, *, now: datetime) -> list[NeedsYou]:
             *_strays(db),
             *(_held(job) for job in active if is_held(job) and job.hold_code not in OF_A_DAY),
             *_parked(db),
+            *_held_sinks(db),
             *_held_stages(db),
             *_extras(db, now),
             *_cut_off(active, now),
@@ -209,6 +210,22 @@ def _parked(db: Connection) -> Iterator[NeedsYou]:
             safe=f"{size:,} records stay in it, with no outcome yet; the rest of the job goes on",
             next=f"orchestrator resume {name}   (first: orchestrator explain {name})",
             since=since,
+        )
+
+
+def _held_sinks(db: Connection) -> Iterator[NeedsYou]:
+    found = deliveries.held(db)
+    names = jobs.names(db, list({delivery.job_id for delivery in found}))
+    for delivery in found:
+        name = names[delivery.job_id]
+        yield NeedsYou(
+            cause="sink",
+            subject=name,
+            headline=f"outcomes of {name} do not get to {delivery.name}: {delivery.reason}",
+            code=delivery.code or "ORC6020",
+            safe=f"every outcome is in the registry; the sink has {delivery.rows:,} of them",
+            next=f"mend the sink, then: orchestrator resume {name}",
+            since=delivery.due_at,
         )
 
 

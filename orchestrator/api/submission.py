@@ -20,6 +20,7 @@ from orchestrator.domain.packing import MAX_REQUESTS
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
 from orchestrator.engine import intake
+from orchestrator.engine.checking_sinks import check_sinks
 from orchestrator.engine.context import Context
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.registration import Progress, Submitted, no_progress, register, scanned
@@ -104,6 +105,7 @@ def plan(
     unless given; `history` tells what a model has used here so far.
     """
     _refuse_other_template(contract)
+    check_sinks(spec)
     with scanned(spec, profile, opening, workdir, requests_per_batch) as (source, scan):
         _refuse_other_source(contract, scan)
         showing = show and not scan.nothing_changed

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from orchestrator.api.sink_views import SinkView, sink_view
 from orchestrator.api.stage_views import stage_views
 from orchestrator.domain.model import Account, Batch, BatchState, Books, Job, JobState
 from orchestrator.domain.money import Money
@@ -27,7 +28,7 @@ from orchestrator.domain.progress import (
 )
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.domain.waiting import WaitsFor, batch_waits_for, is_put_off, job_waits_for
-from orchestrator.registry import accounts, batches, jobs, reports, stages, workers
+from orchestrator.registry import accounts, batches, deliveries, jobs, reports, stages, workers
 from orchestrator.registry.session import Registry
 
 
@@ -50,6 +51,7 @@ class JobView:
     pace: float | None
     finish: Finish | None
     costs: Costs
+    sinks: tuple[SinkView, ...] = ()
 
     def __repr__(self) -> str:
         """Return one line, without what is asked."""
@@ -91,6 +93,7 @@ class JobView:
             "shared": job.shared,
             "cached": job.cached,
             "batches": self.batches,
+            "sinks": [sink.to_dict() for sink in self.sinks],
             "odd_lines": self.odd,
             "waits_for": waits_dict(self.waits_for),
             "pace_per_hour": None if self.pace is None else round(self.pace, 1),
@@ -109,9 +112,12 @@ _AT_PROVIDER = frozenset({"live", "remote_done", "collected", "creating", "creat
 
 
 def at_rest(view: JobView) -> bool:
-    """Whether the job has ended, or nothing of it moves before a person has decided."""
-    if view.job.state in JOB_FINAL or not view.books.balanced:
+    """Whether the job has ended and its sinks are served, or nothing moves without a person."""
+    if not view.books.balanced:
         return True
+    if view.job.state in JOB_FINAL:
+        # A sink that fails is tried again for hours: nobody is kept waiting for it.
+        return not any(sink.state in {"waiting", "running"} for sink in view.sinks)
     if view.job.state is JobState.REGISTERING or view.waits_for.who != "you":
         return False
     # A stopped provider still finishes what it has: that is collected before anybody is called.
@@ -206,6 +212,7 @@ def views_of(
     groups = reports.groups(db, [job.id for job in found])
     known = {account.provider: account for account in accounts.everyone(db)}
     alive = len(workers.alive(db, now))
+    served = deliveries.of_jobs(db, [job.id for job in found])
     history: dict[tuple[str, str], list[float]] = {}
     for group in (group for job in found if _runs(job) for group in groups[job.id]):
         key = (group.provider, group.model)
@@ -221,6 +228,7 @@ def views_of(
             now,
             prices,
             put_off=_put_off(db, job, groups[job.id]),
+            sinks=[sink_view(job, each) for each in served.get(job.id, ())],
         )
         for job in found
     ]
@@ -258,6 +266,7 @@ def _view(
     now: datetime,
     prices: Prices,
     put_off: Batch | None,
+    sinks: Sequence[SinkView] = (),
 ) -> JobView:
     used = {(group.provider, group.model) for group in groups}
     took = [seconds for key in used for seconds in history.get(key, ())]
@@ -277,6 +286,7 @@ def _view(
         pace=pace(job.books, job.created_at, job.finished_at or now),
         finish=finish(job.books, groups, took, now) if _runs(job) else None,
         costs=costs(job, used, prices),
+        sinks=tuple(sinks),
     )
 
 

@@ -211,6 +211,9 @@ def _told(verb: str, done: Steered, dry_run: bool) -> str:
     if done.batches:
         batches = human.samples(done.batches)
         parts.append(f"{human.plural(len(done.batches), 'batch', 'batches')} {', '.join(batches)}")
+    if done.sinks:
+        sinks = human.plain(", ".join(done.sinks))
+        parts.append(f"{'sink' if len(done.sinks) == 1 else 'sinks'} {sinks}")
     return f"{'would have ' if dry_run else ''}{verb} {', '.join(parts)}"
 
 

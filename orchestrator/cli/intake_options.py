@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 ANOTHER_JOB = "job:"
-FLAGS = {"settings": "--set", "overrides": "--override", "images": "--image"}
+FLAGS = {
+    "settings": "--set",
+    "overrides": "--override",
+    "images": "--image",
+    "sinks": "--sink",
+}
 """The options whose values have a name of their own in the code."""
 
 

@@ -9,6 +9,7 @@ from orchestrator.cli import human
 from orchestrator.domain.money import Money
 
 if TYPE_CHECKING:
+    from orchestrator.api.sink_views import SinkView
     from orchestrator.api.views import JobView
     from orchestrator.cli.output import Console
     from orchestrator.domain.progress import Finish
@@ -34,9 +35,17 @@ def job_lines(view: JobView, console: Console) -> Iterator[str]:
     if view.batches:
         counts = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in view.batches.items())
         yield f" batches: {counts}"
+    for sink in view.sinks:
+        yield f" {sink_line(sink)}"
     if view.odd:
         yield f" {human.plural(view.odd, 'odd line')} kept in quarantine"
     yield f" waits for {waits_line(view, console)}"
+
+
+def sink_line(sink: SinkView) -> str:
+    """Return how far a sink is: `sink out.csv: 300 rows, done`."""
+    line = f"sink {human.plain(sink.sink)}: {human.plural(sink.rows, 'row')}, {sink.state}"
+    return f"{line}: {human.plain(sink.reason)}" if sink.reason else line
 
 
 def state_of(view: JobView, console: Console) -> str:

@@ -69,6 +69,18 @@ COMMANDS: tuple[Entry, ...] = (
         "ask failed and expired records again, all or those that match",
     ),
     Entry(
+        "sinks",
+        "orchestrator.cli.sinks_cmd:sinks",
+        "look",
+        "where outcomes go by themselves, and how far each sink is",
+    ),
+    Entry(
+        "deliver",
+        "orchestrator.cli.sinks_cmd:deliver",
+        "mend",
+        "pass outcomes on to a sink: a further one, or one again",
+    ),
+    Entry(
         "export",
         "orchestrator.cli.export_cmd:export",
         "daily path",

@@ -131,8 +131,9 @@ class Context:
     connections: Connections = field(default_factory=no_connections)
     secret: Callable[[Mapping[str, Any], str], str] = no_secrets
     """Follows a reference to a secret; the text names the secret in errors."""
-    columns: dict[int, tuple[Column, ...]] = field(default_factory=dict)
-    """What the records of a job with an untyped source have shown: columns, by the job's id."""
+    columns: dict[tuple[int, bool], tuple[Column, ...]] = field(default_factory=dict)
+    """What the records of a job with an untyped source have shown: columns, by the job's
+    id and whether each has a type."""
     budgets: Budgets = field(default_factory=Budgets)
 
     def now(self) -> datetime:

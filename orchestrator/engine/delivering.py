@@ -22,6 +22,10 @@ MAX_TRIES = 12
 """Failures in a row after which a delivery is left to a person: about two hours."""
 
 
+_FOR_GOOD = frozenset({"ORC6003", "ORC6005", "ORC6010", "ORC6011", "ORC6012"})
+"""Errors of a file's format that do not pass: the same outcomes never fit it."""
+
+
 def serve_sinks(ctx: Context, lost: list[int], job_id: int | None) -> int:
     """Pass outcomes on to every sink that has work; return how many deliveries were taken up.
 
@@ -51,10 +55,9 @@ def _serve(ctx: Context, delivery: Delivery, lost: list[int]) -> None:
         ctx.tell(Told(kind="claim_lost", error=error, facts={"sink": delivery.name}))
     except RegistryError:
         raise
-    except SinkRefused as error:
-        _hold(ctx, delivery, error)
     except OrchestratorError as error:
-        _failed(ctx, delivery, error)
+        refused = isinstance(error, SinkRefused) or error.code in _FOR_GOOD
+        (_hold if refused else _failed)(ctx, delivery, error)
     except OSError as exc:
         why = (exc.strerror or type(exc).__name__).lower()
         _failed(ctx, delivery, SinkAway(f"the sink {delivery.name} can't be written", why=why))

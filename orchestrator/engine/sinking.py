@@ -11,7 +11,7 @@ from orchestrator.domain.spec import JobSpec, SinkSpec
 from orchestrator.engine.checking_sinks import key_of, location_of_source
 from orchestrator.engine.context import Context
 from orchestrator.engine.outcome_rows import header
-from orchestrator.engine.source_columns import declared_columns, source_columns
+from orchestrator.engine.source_columns import declared_columns, source_columns, typed_columns
 from orchestrator.sinks.chunks import ChunkSink
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.plugins import PluginSink
@@ -28,14 +28,18 @@ def open_chunks(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> C
     return _OPENERS[kind_of(sink)](ctx, job, delivery, sink)
 
 
-def header_for(ctx: Context, job: Job) -> Header:
-    """Return the columns of a job's outcomes: of an untyped source, as its records show them."""
+def header_for(ctx: Context, job: Job, *, typed: bool) -> Header:
+    """Return the columns of a job's outcomes: of an untyped source, as its records show them.
+
+    `typed`: each with a type. What records show is looked up once a process and job.
+    """
     if declared_columns(job) is not None:
         return header(job)
-    known = ctx.columns.get(job.id)
+    key = job.id, typed
+    known = ctx.columns.get(key)
     if known is None or job.growing:
-        known = source_columns(ctx.registry, job)
-        ctx.columns[job.id] = known
+        known = (typed_columns if typed else source_columns)(ctx.registry, job)
+        ctx.columns[key] = known
     return header(job, known)
 
 
@@ -47,7 +51,7 @@ def file_of(job: Job, sink: SinkSpec) -> tuple[Path, str]:
 
 def _file(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> ChunkSink:
     path, kind = file_of(job, sink)
-    columns, raw = header_for(ctx, job), bool(sink.options.get("raw"))
+    columns, raw = header_for(ctx, job, typed=kind not in LINES), bool(sink.options.get("raw"))
     if kind in LINES:
         return AppendedFile(path, kind, columns, raw=raw, memo=delivery.memo)
     after = delivery.after_stamp, delivery.after_id
@@ -59,13 +63,13 @@ def _sql(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> ChunkSin
     target = _target(spec, sink, str(sink.options["table"]), sink.options.get("columns", ()))
     engine = ctx.connections.get(sink.location.removeprefix("sql:"))
     mark = f"{ctx.instance}/{delivery.id}"
-    return SqlSink(engine, target, RowValues(header_for(ctx, job)), mark=mark)
+    return SqlSink(engine, target, RowValues(header_for(ctx, job, typed=True)), mark=mark)
 
 
 def _source(ctx: Context, job: Job, _delivery: Delivery, sink: SinkSpec) -> ChunkSink:
     spec = ctx.spec_of(job)
     connection, table = location_of_source(spec, sink)
-    columns = header_for(ctx, job)
+    columns = header_for(ctx, job, typed=True)
     answers = columns.answer or columns.outcome[1:2]  # else the text
     names = [column.name for column in (*columns.outcome[:1], *answers)]
     target = _target(spec, sink, table, sink.options.get("columns") or names, add_columns=True)
@@ -105,13 +109,15 @@ def _webhook(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> Chun
         timeout=float(options.get("timeout", 30)),
         allow_private=bool(options.get("allow_private")),
     )
-    return Webhook(address, header_for(ctx, job), job=job.name, now=ctx.now)
+    return Webhook(address, header_for(ctx, job, typed=False), job=job.name, now=ctx.now)
 
 
 def _use(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> ChunkSink:
     options = {name: value for name, value in sink.options.items() if name != "name"}
     name = sink.location.removeprefix("use:")
-    return PluginSink(name, options, RowValues(header_for(ctx, job)), memo=delivery.memo)
+    return PluginSink(
+        name, options, RowValues(header_for(ctx, job, typed=True)), memo=delivery.memo
+    )
 
 
 _OPENERS: Mapping[str, Callable[[Context, Job, Delivery, SinkSpec], ChunkSink]] = {

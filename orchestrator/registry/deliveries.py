@@ -34,7 +34,7 @@ from orchestrator.domain.model import Delivery, DeliveryState, Job, JobState
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.registry import events
-from orchestrator.registry.bulk import one_of, packed
+from orchestrator.registry.bulk import among, one_of, packed
 from orchestrator.registry.tables import deliveries, jobs, workers
 from orchestrator.registry.workers import lease_clock
 
@@ -87,6 +87,15 @@ def get(db: Connection, delivery_id: int) -> Delivery:
 def of_job(db: Connection, job_id: int) -> list[Delivery]:
     """Return the deliveries of a job, in the order they were asked for."""
     return [_read(row) for row in db.execute(_OF_JOB, {"the_job": job_id}).mappings()]
+
+
+def of_jobs(db: Connection, job_ids: Sequence[int]) -> dict[int, list[Delivery]]:
+    """Return the deliveries of some jobs, by job, in the order they were asked for."""
+    query = select(*_COLUMNS).where(among(db, deliveries.c.job_id, job_ids))
+    found: dict[int, list[Delivery]] = {}
+    for row in db.execute(query.order_by(deliveries.c.id)).mappings():
+        found.setdefault(row["job_id"], []).append(_read(row))
+    return found
 
 
 def page(db: Connection, *, after: int = 0, limit: int = 50) -> list[Delivery]:
@@ -281,16 +290,13 @@ def release(db: Connection, job: Job, *, now: datetime, actor: str) -> list[Deli
     return [delivery for delivery in found if delivery.state is S.HELD]
 
 
-def restart(
-    db: Connection, delivery: Delivery, sink: SinkSpec, *, again: bool, now: datetime, actor: str
-) -> None:
+def restart(db: Connection, delivery: Delivery, *, again: bool, now: datetime, actor: str) -> None:
     """Run a delivery once more, by hand: `again` from the first outcome on, else where it stopped.
 
-    `sink` says how from now on. Whoever works on it finds its writes refused.
+    Whoever works on it finds its writes refused.
     """
     fresh = {"after_stamp": 0, "after_id": 0, "rows": 0, "memo": ""} if again else {}
-    told = msgspec.json.encode(sink).decode()
-    _put_to_work(db, delivery, now, sink=told, stream=sink.stream, finished_at=None, **fresh)
+    _put_to_work(db, delivery, now, finished_at=None, **fresh)
     _record(db, "delivery_restarted", delivery, now, actor, again=again)
 
 

@@ -15,9 +15,9 @@ import msgspec
 
 from orchestrator.failpoints import hit
 from orchestrator.sinks.chunks import CHUNK, Arrived, SinkAway, SinkRefused
-from orchestrator.sinks.files import OutputFile
+from orchestrator.sinks.files import Output, OutputFile
 from orchestrator.sinks.formats import open_sink
-from orchestrator.sinks.port import Header
+from orchestrator.sinks.port import Header, Sink
 
 LOST = "ORC6026"
 LINES = frozenset({"jsonl", "csv", "tsv"})
@@ -145,12 +145,13 @@ class PartFiles:
         """Write the chunk as a file of its own, which appears whole."""
         stamp, request = self._after
         output = OutputFile(self._folder / f"part-{stamp:012d}-{request:020d}.{self._kind}")
+        opened: Output | Sink = output
         try:
-            sink = open_sink(self._kind, output, self._header, raw=self._raw)
+            sink = opened = open_sink(self._kind, output, self._header, raw=self._raw)
             sink.write([row for _, _, row in chunk])
             sink.close()
         except BaseException:
-            output.abandon()
+            opened.abandon()
             raise
         self._after = chunk[-1][:2]
         return ""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from orchestrator.domain.delivering import kind_of
 from orchestrator.domain.model import Delivery, Job
+from orchestrator.domain.progress import Prices
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.engine.context import Context, Told
@@ -19,8 +20,10 @@ from orchestrator.engine.outcome_rows import Rows, outcomes_after
 from orchestrator.engine.sinking import file_of, header_for, open_chunks
 from orchestrator.registry import deliveries, jobs
 from orchestrator.sinks.chunks import Arrived, ChunkSink
-from orchestrator.sinks.files import OutputFile
+from orchestrator.sinks.files import Output, OutputFile
 from orchestrator.sinks.formats import open_sink
+from orchestrator.sinks.port import Sink
+from orchestrator.sinks.stream_files import LINES
 
 CHUNKS = 10
 """Chunks that one delivery passes on before others have their turn."""
@@ -44,18 +47,20 @@ def deliver(ctx: Context, delivery: Delivery) -> None:
 def _write_whole(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None:
     """Write the file of a job that has ended: in source order, and whole or not at all."""
     path, kind = file_of(job, sink)
+    columns = header_for(ctx, job, typed=kind not in LINES)
     output = OutputFile(path)
+    opened: Output | Sink = output
     try:
         rows = 0
-        file = open_sink(kind, output, header_for(ctx, job), raw=bool(sink.options.get("raw")))
-        for chunk in Rows(ctx.registry, job):
+        file = opened = open_sink(kind, output, columns, raw=bool(sink.options.get("raw")))
+        for chunk in Rows(ctx.registry, job, prices=_prices(ctx)):
             ctx.may_go_on()
             file.write(chunk)
             rows += len(chunk)
             delivery = ctx.registry.write(_noting(delivery, rows))
         file.close()
     except BaseException:
-        output.abandon()
+        opened.abandon()
         raise
     _settle(ctx, delivery, job.stamp)
 
@@ -90,10 +95,15 @@ def _pass_on(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None
 
 def _next_chunk(ctx: Context, job: Job, delivery: Delivery, taker: ChunkSink) -> list[Arrived]:
     after = delivery.after_stamp, delivery.after_id
-    chunk = outcomes_after(ctx.registry, job, *after, taker.size)
+    chunk = outcomes_after(ctx.registry, job, *after, taker.size, _prices(ctx))
     if taker.whole_stamps:
         return [arrived for arrived in chunk if arrived[0] == chunk[0][0]]
     return chunk
+
+
+def _prices(ctx: Context) -> Prices:
+    today = ctx.now().date()
+    return lambda provider, model: ctx.price(provider, model, today)
 
 
 def _hand_over(
