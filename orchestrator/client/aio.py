@@ -13,7 +13,7 @@ from orchestrator.client.job import Job, Verified
 from orchestrator.client.looking import Words
 from orchestrator.client.options import Setting
 from orchestrator.client.orchestrator import Orchestrator
-from orchestrator.client.outcomes import Outcome, Outcomes
+from orchestrator.client.outcomes import Outcome, Outcomes, Target
 from orchestrator.client.plan import Plan
 from orchestrator.client.spec import JobSpec
 from orchestrator.service.signals import Signals
@@ -209,9 +209,9 @@ class AsyncJob:
         """Do as `Job.pause` does."""
         return await in_thread(self.sync.pause)
 
-    async def resume(self) -> Steered:
+    async def resume(self, *, budget: str | None = None) -> Steered:
         """Do as `Job.resume` does."""
-        return await in_thread(self.sync.resume)
+        return await in_thread(self.sync.resume, budget=budget)
 
     async def cancel(self, batch: str | None = None) -> Steered:
         """Do as `Job.cancel` does."""
@@ -221,9 +221,9 @@ class AsyncJob:
         """Do as `Job.retry` does."""
         return await in_thread(self.sync.retry, where, **terms)
 
-    async def export(self, path: str | Path, **how: Any) -> Path:  # noqa: ANN401 - Job's own
+    async def export(self, target: Target, **how: Any) -> Target:  # noqa: ANN401 - Job's own
         """Do as `Job.export` does."""
-        return await in_thread(self.sync.export, path, **how)
+        return await in_thread(lambda: self.sync.export(target, **how))
 
     async def verify(self, *, export: str | Path | None = None) -> Verified:
         """Do as `Job.verify` does."""
@@ -263,9 +263,9 @@ class AsyncOutcomes:
         """Do as `Outcomes.to_pandas` does."""
         return await in_thread(self.sync.to_pandas)
 
-    async def to_parquet(self, path: str | Path) -> Path:
+    async def to_parquet(self, target: Target) -> Target:
         """Do as `Outcomes.to_parquet` does."""
-        return await in_thread(self.sync.to_parquet, path)
+        return await in_thread(lambda: self.sync.to_parquet(target))
 
 
 async def _stoppable(work: Callable[[Signals], T]) -> T:

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 from orchestrator.app import App
 from orchestrator.domain.errors import UsageError
-from orchestrator.domain.units import parse_duration
+from orchestrator.domain.money import Money
+from orchestrator.domain.units import parse_duration, parse_money
 from orchestrator.service.following import follow
 from orchestrator.service.signals import Signals
 from orchestrator.telemetry import Log
@@ -31,6 +32,14 @@ def span_of(duration: Duration) -> timedelta | None:
         return parse_duration(duration)
     except ValueError as error:
         raise UsageError(str(error), next='timeout="6h", or a number of seconds') from None
+
+
+def money_of(text: str) -> Money:
+    """Read `40 USD`. Raises UsageError for text that is none."""
+    try:
+        return parse_money(text)
+    except ValueError as error:
+        raise UsageError(str(error), next='budget="40 USD"') from None
 
 
 @contextmanager

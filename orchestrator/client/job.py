@@ -19,10 +19,11 @@ from orchestrator.client.following import (
     Open,
     follow_until,
     interrupts,
+    money_of,
     span_of,
 )
 from orchestrator.client.looking import Look, Words
-from orchestrator.client.outcomes import Outcomes
+from orchestrator.client.outcomes import Outcomes, Target
 from orchestrator.client.showing import display_of
 from orchestrator.client.spec import Take
 from orchestrator.client.words import lines_of
@@ -203,9 +204,14 @@ class Job:
         """Send nothing new; what is in flight is still collected."""
         return api.pause(self._look.app.context(), names=[self.name], providers=[])
 
-    def resume(self) -> Steered:
-        """Go on: end a pause or a hold, release parked batches."""
-        return api.resume(self._look.app.context(), names=[self.name], providers=[])
+    def resume(self, *, budget: str | None = None) -> Steered:
+        """Go on: end a pause or a hold, release parked batches, accept a failed canary.
+
+        `budget`, `"60 USD"`, is put in the place of the job's own.
+        """
+        raised = None if budget is None else money_of(budget)
+        ctx = self._look.app.context()
+        return api.resume(ctx, names=[self.name], providers=[], budget=raised)
 
     def cancel(self, batch: str | None = None) -> Steered:
         """Ask no further, of the whole job or of one batch (`b03`); what is finished is kept."""
@@ -230,14 +236,14 @@ class Job:
 
     def export(
         self,
-        path: str | Path,
+        target: Target,
         *,
         format: str | None = None,  # noqa: A002 - the word of the command line
         where: str = "",
         raw: bool = False,
-    ) -> Path:
-        """Write the outcomes to a file, whole or not at all, and return its path."""
-        return self.outcomes(where).to_file(path, format=format, raw=raw)
+    ) -> Target:
+        """Write the outcomes to a file, a folder or cloud storage, whole or not at all."""
+        return self.outcomes(where).to_file(target, format=format, raw=raw)
 
     def verify(self, *, export: str | Path | None = None) -> Verified:
         """Recount the job from its rows, and an exported file of it too; tell what adds up."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -18,8 +18,10 @@ from orchestrator.client.typed_rows import Typed
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.shape import read_shape
-from orchestrator.sinks.files import Output, OutputFile, OutputStream
+from orchestrator.sinks.files import Output, OutputStream
+from orchestrator.sinks.folders import OutputFolder
 from orchestrator.sinks.formats import format_of
+from orchestrator.sinks.places import is_folder, open_place
 from orchestrator.sinks.port import OutcomeRow
 from orchestrator.sources.optional import needed
 
@@ -32,6 +34,7 @@ _row = msgspec.json.Decoder(dict[str, Any]).decode
 _any = msgspec.json.decode
 
 Read = Callable[[str], Any]
+Target = TypeVar("Target", str, Path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +147,28 @@ class Outcomes:
         needed("pandas", "a pandas frame")
         return self.to_arrow().to_pandas()
 
-    def to_parquet(self, path: str | Path) -> Path:
-        """Write a Parquet file, whole or not at all, in constant memory; return its path."""
-        return self.to_file(path, format="parquet")
+    def to_parquet(self, target: Target) -> Target:
+        """Write a Parquet file, whole or not at all, in constant memory; return `target`."""
+        return self.to_file(target, format="parquet")
 
     def to_file(
         self,
-        path: str | Path,
+        target: Target,
         *,
         format: str | None = None,  # noqa: A002 - the word of the command line
         raw: bool = False,
-    ) -> Path:
-        """Write a file in the format that its ending says, whole or not at all; return its path."""
-        target = self._look.cwd / Path(path).expanduser()
-        self._export(OutputFile(target), format_of(str(target), format), raw=raw)
+    ) -> Target:
+        """Write the format that the ending of `target` says, whole or not at all; return `target`.
+
+        A path, a folder for parts, or a URL of cloud storage. Raises SinkError, UsageError.
+        """
+        place, cwd = str(target), self._look.cwd
+        parts = is_folder(place, cwd)
+        kind = format_of(f"{place}/" if parts else place, format)
+        self._export(open_place(place, kind, cwd), kind, raw=raw)
         return target
 
-    def _export(self, output: Output, kind: str, *, raw: bool = False) -> None:
+    def _export(self, output: Output | OutputFolder, kind: str, *, raw: bool = False) -> None:
         exporting.export(
             self._look.registry,
             self._look.again(self._job),

@@ -272,6 +272,32 @@ def test_equal_requests_are_sent_once_and_answers_of_earlier_jobs_used(orc: Orch
     assert orc.submit(plan).wait(timeout="60s").batches() == []
 
 
+def test_a_budget_holds_the_job_before_the_batch_and_is_raised(orc: Orchestrator):
+    job = orc.submit(a_spec(body={"max_tokens": 64}, budget="0.000001 USD"))
+    assert not job.wait(timeout="60s").finished
+    assert job.progress().waits_for.who == "you"
+    assert job.batches() == []
+    with pytest.raises(errors.UsageError, match="not an amount of money"):
+        job.resume(budget="much")
+    assert job.resume(budget="5 USD").jobs == ["labels"]
+    assert job.wait(timeout="60s").finished
+
+
+def test_a_budget_that_can_not_be_kept_is_refused(lite: Orchestrator):
+    with pytest.raises(errors.GuardError) as refused:
+        lite.submit(a_spec(budget="5 USD"))
+    assert refused.value.exit_code == 7
+    assert "max_tokens" in refused.value.next
+
+
+def test_a_canary_goes_first_and_holds_the_rest_where_it_fails(orc: Orchestrator):
+    job = orc.submit(a_spec(canary=3, require=["succeeded > 99%", "tokens_out < 1"]))
+    job.wait(timeout="60s")
+    assert job.progress().books.recorded == 3
+    job.resume()
+    assert job.wait(timeout="60s").finished
+
+
 WORKFLOW = """
 [workflow]
 name = "twice"
