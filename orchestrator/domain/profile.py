@@ -56,6 +56,8 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     status_words: dict[str, str] = {}
     response_format: Literal["json_schema", "json_object", "text"] = "text"
     """The most that a request may ask of the form of its answer."""
+    schema_dialect: Literal["any", "mfjs"] = "any"
+    """Which schemas it takes, see `domain.dialects`."""
     image_urls: tuple[str, ...] = ("data",)
     """The schemes of addresses that a picture may have in a message."""
     balance_path: str = ""

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator.domain.answer_request import closes_every_object
 from orchestrator.domain.errors import TemplateError
 from orchestrator.domain.intake import Record
 from orchestrator.domain.rendering import Renderer
@@ -238,14 +237,20 @@ def test_an_answer_is_called_as_providers_take_it(name):
     assert [found.code for found in broken] == ["ORC2022"]
 
 
-def test_strict_is_what_closes_every_object():
-    inner = {"type": "object", "properties": {"a": {}}, "required": ["a"]}
-    closed = {**inner, "additionalProperties": False}
-    assert closes_every_object(closed)
-    assert closes_every_object({"type": "array", "items": closed})
-    assert not closes_every_object({"type": "array", "items": inner})
-    assert not closes_every_object({**closed, "required": []})
-    assert not closes_every_object({**closed, "$defs": {"x": inner}})
+def test_a_schema_that_kimi_may_refuse_is_told_in_words_unless_native_is_said():
+    odd = {**SCHEMA, "properties": {"label": {"type": "string", "pattern": "^a"}}}
+    made = body({}, answer=Answer(schema=odd))
+    assert made["response_format"] == {"type": "json_object"}
+    assert "pattern" in made["messages"][0]["content"]
+    assert body({}, answer=Answer(schema=odd, native=True))["response_format"]["json_schema"]
+    form = body({}, OPENAI, model="m", answer=Answer(schema=odd))["response_format"]
+    assert form["json_schema"]["schema"] == odd
+
+
+def test_the_draft_of_a_schema_is_not_the_providers_business():
+    draft = {"$schema": "http://json-schema.org/draft-07/schema#"}
+    form = body({}, answer=Answer(schema={**draft, **SCHEMA}))["response_format"]
+    assert form["json_schema"]["schema"] == SCHEMA
 
 
 @pytest.mark.parametrize(
