@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from orchestrator.sources.port import Opening
 
 STANDARD_INPUT = "-"
+MANY_ROWS = 100_000
+"""So many rows take seconds to read: a person is told before."""
+
 ANOTHER_JOB = "job:"
 FLAGS = {
     "settings": "--set",
@@ -402,6 +405,9 @@ def _recognised(spec: JobSpec, notes: list[str], opening: Opening) -> JobSpec:
         spec.source, spec.source_format, options=spec.source_options, opening=opening
     )
     found = recognised(spec, source)
+    rows = source.shape().rows
+    if rows is not None and rows >= MANY_ROWS:
+        notes.append(f"{source.name} has {rows:,} rows; each is read before anything is done")
     if found.lines and not spec.lines:
         notes.append("the source holds ready batch lines: they are sent as they stand")
     return found

@@ -125,6 +125,14 @@ def test_changes_only_are_sent_and_no_change_is_nothing_to_do(project):
     assert ran.status == 5
 
 
+def test_how_many_rows_there_are_is_told_before_they_are_read(project, monkeypatch):
+    monkeypatch.setattr("orchestrator.cli.intake_options.MANY_ROWS", 3)
+    table = pa.table({"id": ["a", "b", "c"], "text": ["x", "y", "z"]})
+    parquet.write_table(table, project.folder / "many.parquet")
+    ran = project.run("plan", "many.parquet", *PROMPT)
+    assert "many.parquet has 3 rows; each is read before" in ran.err
+
+
 @pytest.mark.parametrize(
     ("content", "ending"),
     [
