@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from sqlalchemy import Connection
 
+from orchestrator.domain.errors import RegistryError
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Job
 from orchestrator.engine.row_maker import SUCCEEDED, RowMaker, Told
@@ -24,7 +25,8 @@ from orchestrator.sinks.joined import Joined, decoded_keys
 from orchestrator.sinks.port import Block, block_of
 
 _CHUNK_BYTES = 8 << 20
-_FEWEST, FIRST, _MOST = 16, 500, 2_000
+_FEWEST, FIRST, _MOST = 16, 64, 2_000
+_GROWTH = 4
 ODD_SHARE = 4
 """Above one odd record among so many, a chunk is read row by row."""
 
@@ -46,9 +48,12 @@ class Fetched(NamedTuple):
 
 
 def next_size(size: int, characters: int) -> int:
-    """Return how many rows the next chunk holds, so that it stays near eight megabytes."""
+    """Return how many rows the next chunk holds, so that it stays near eight megabytes.
+
+    It grows by and by: the first records tell little of those that follow.
+    """
     mean = max(1, characters // max(1, size))
-    return max(_FEWEST, min(_MOST, _CHUNK_BYTES // mean))
+    return max(_FEWEST, min(_MOST, _GROWTH * size, _CHUNK_BYTES // mean))
 
 
 class Fetcher:
@@ -70,16 +75,24 @@ class Fetcher:
             first = after
 
     def _fetch(self, first: int, last: int, after: int) -> Fetched:
+        joined = None if self._where else self._joined(first, last)
+        texts = answer_texts(joined.bodies) if joined is not None else None
+        odd = usable(joined, first, last) if joined is not None else None
         with self._registry.moment() as db:
-            joined = None if self._where else joined_range(db, first, last)
-            texts = answer_texts(joined.bodies) if joined is not None else None
-            odd = usable(joined, first, last) if joined is not None else None
             if joined is None or texts is None or odd is None:
                 return self._one_by_one(db, first, last, after)
             told: Told = outcomes.told(db, odd) if odd else ([], [], [])
             self._maker.learn(db, told)
             self._maker.learn_batches(db, set(_integers(joined.batches)))
         return Fetched(joined, texts, told, after, len(joined.records) + len(joined.bodies))
+
+    def _joined(self, first: int, last: int) -> JoinedRange | None:
+        """Return the chunk joined; None if it is too large to be: a gigabyte on both databases."""
+        try:
+            with self._registry.read() as db:
+                return joined_range(db, first, last)
+        except RegistryError:
+            return None  # whatever else is wrong, reading one by one meets it again
 
     def _one_by_one(self, db: Connection, first: int, last: int, after: int) -> Fetched:
         found = outcomes.sourced(db, first, last, self._where)

@@ -10,7 +10,7 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_calamine import load_workbook
 from support.finished import completion, finished
@@ -84,6 +84,7 @@ def test_a_column_is_as_narrow_as_all_its_values_allow(values, words):
     assert inferred(*[[record] for record in records]) == {"c": words}
 
 
+@settings(deadline=None)
 @given(RECORDS, st.integers(0, 6))
 def test_no_value_of_a_column_without_a_type_is_lost_or_changed(records, cut):
     types = inferred(records[:cut], records[cut:])
@@ -169,7 +170,7 @@ def test_members_of_checked_answers_are_typed_columns(registry):
 
 
 def test_a_parquet_file_has_groups_of_rows_that_readers_can_skip(registry, monkeypatch):
-    monkeypatch.setattr(arrow_files, "GROUP_ROWS", 400)
+    monkeypatch.setattr(arrow_files, "GROUP_ROWS", 1_000)
     job = finished(registry, (f'{{"id":{n}}}' for n in range(2_500)))
     kept = Kept()
     api.export(registry, job, kept, kind="parquet")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator import api
 from orchestrator.api.verifying import verify
 from orchestrator.domain.cost import actual
-from orchestrator.domain.errors import IntegrityError, SinkError, UsageError
+from orchestrator.domain.errors import IntegrityError, RegistryError, SinkError, UsageError
 from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
 from orchestrator.domain.profile import Price
 from orchestrator.domain.shape import Column
@@ -125,6 +125,24 @@ def test_a_chunk_of_odd_records_is_read_one_by_one(shared):
         joined._replace(odd="[]", ids="[1]"),
     ):
         assert blocks.usable(wrong, first, last) is None
+
+
+@pytest.mark.parametrize("name", ["done", "labels"])
+def test_a_chunk_too_large_to_be_joined_is_read_one_by_one(shared, name, monkeypatch):
+    job = shared.job(name)
+    whole = [row for chunk in Rows(shared.registry, job, (), price) for row in chunk]
+
+    def too_large(*_):
+        raise RegistryError("string or blob too big")
+
+    monkeypatch.setattr(blocks, "joined_range", too_large)
+    assert [row for chunk in Rows(shared.registry, job, (), price) for row in chunk] == whole
+
+
+def test_chunks_grow_by_and_by_and_shrink_at_once():
+    assert [blocks.next_size(size, size * 10) for size in (64, 256, 1_024)] == [256, 1_024, 2_000]
+    assert blocks.next_size(2_000, 2_000 * 100_000) == (8 << 20) // 100_000
+    assert blocks.next_size(64, 64 * 10**7) == 16
 
 
 def test_source_values_stay_as_they_were(world, write_lines):
