@@ -179,12 +179,15 @@ def forget(db: Connection, stage: Stage) -> None:
 def follow(db: Connection, job: Job, state: JobState, *, now: datetime) -> None:
     """Keep the stages behind a job in step as it moves to `state`; part of that very move.
 
-    Begun or ended, it is looked at at once. Reopened, it will have outcomes once more: what was
+    Begun or ended, they are looked at at once; cancelled, so is the stage that feeds it. Reopened, it will have outcomes once more: what was
     fed as they came is fed again, and what was held for the lack of them waits for them.
     """
     mine = stages.c.upstream == job.name
     if state in JOB_FINAL or job.state is JobState.REGISTERING:
         wake(db, job.name, now)
+    elif state is JobState.CANCELLING:
+        own = update(stages).where(stages.c.job_id == job.id, _AT_WORK)
+        db.execute(own.values(due_at=now))
     elif job.state in JOB_FINAL:
         fed = update(stages).where(mine, stages.c.state == S.FED, stages.c.stream)
         db.execute(fed.values(state=S.FEEDING, due_at=now, finished_at=None))

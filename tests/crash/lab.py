@@ -22,7 +22,7 @@ from crash.scenarios import Scenario
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.engine import registration, sharing
 from orchestrator.engine.context import Told
-from orchestrator.engine.steps import build, deliver, reconcile, validation
+from orchestrator.engine.steps import build, deliver, feed, reconcile, validation
 from orchestrator.failpoints import watched
 from orchestrator.registry.session import Registry
 from orchestrator.registry.tables import events
@@ -40,6 +40,8 @@ def small_chunks() -> Iterator[None]:
         patch.setattr(registration, "CHUNK", 2)
         patch.setattr(sharing, "CHUNK", 1)
         patch.setattr(build, "_CHUNK", 1)
+        patch.setattr(feed, "CHUNK", 2)
+        patch.setattr(feed, "MOST", 1)
         patch.setattr(reconcile, "CHUNK", 1)
         patch.setattr(validation, "CHUNK", 1)
         patch.setattr(reconcile, "_ODD_AT_ONCE", 1)

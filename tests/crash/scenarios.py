@@ -11,6 +11,17 @@ from dataclasses import dataclass
 
 from support.world import World
 
+from crash.flow_scripts import (
+    applying,
+    begun,
+    both_to_the_end,
+    dropped,
+    fed,
+    first_has_ended,
+    flow,
+    mended,
+    taken_as_it_is,
+)
 from crash.scripts import (
     BRISK,
     BRISKLY,
@@ -74,6 +85,7 @@ from crash.sinks import (
     into_sinks,
     into_sinks_that_fail,
 )
+from orchestrator import api
 from orchestrator.domain.pacing import Pace
 from orchestrator.sandbox.temper import Batches, Bounds, Lines, Temper
 
@@ -285,6 +297,57 @@ _ALL = (
         finish=lambda world: world.boot() and to_the_end(world),
         meets=["stray_forgotten", "stray_extra", "identity_changed"],
         twins=True,
+    ),
+    Scenario(
+        name="applying",
+        meets=["stage_declared"],
+        script=applying,
+        finish=both_to_the_end,
+    ),
+    Scenario(
+        name="fed-whole",
+        meets=["stage_fed"],
+        begin=lambda world: first_has_ended(world, stream=False),
+        script=fed,
+        finish=both_to_the_end,
+    ),
+    Scenario(
+        name="fed-as-it-comes",
+        meets=["stage_fed"],
+        begin=lambda world: first_has_ended(world, stream=True),
+        script=fed,
+        finish=both_to_the_end,
+    ),
+    Scenario(
+        name="flowing",
+        meets=["stage_fed"],
+        begin=lambda world: api.apply(world.context, flow(world, stream=True), actor="t") and None,
+        script=both_to_the_end,
+        per_batch=2,
+    ),
+    Scenario(
+        name="fed-with-nothing",
+        meets=["stage_held", "stage_resumed", "stage_fed"],
+        begin=lambda world: first_has_ended(world, stream=False),
+        script=taken_as_it_is,
+        finish=both_to_the_end,
+        temper=Temper(batches=BRISK, lines=Lines(content_filter=1.0)),
+    ),
+    Scenario(
+        name="mending-a-stage",
+        meets=["stage_held", "stage_replaced", "stage_fed"],
+        begin=lambda world: first_has_ended(world, stream=False, prompt="{more}"),
+        script=mended,
+        finish=both_to_the_end,
+    ),
+    Scenario(
+        name="dropping-a-stage",
+        meets=["job_cancel_asked", "stage_fed"],
+        begin=begun,
+        script=dropped,
+        finish=both_to_the_end,
+        per_batch=1,
+        temper=Temper(batches=SLOW),
     ),
     Scenario(name="clock", begin=a_clock_put_right, script=until_live, finish=to_the_end),
     Scenario(

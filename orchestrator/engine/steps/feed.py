@@ -40,7 +40,7 @@ from orchestrator.sources.filtered import Filtered
 CHUNK = 2_000
 """Outcomes read a transaction."""
 
-_MOST = 50
+MOST = 50
 """Moves of one stage before others have their turn."""
 
 
@@ -51,7 +51,7 @@ def feed(ctx: Context, stage: Stage) -> int:
     """
     moves = 0
     try:
-        while moves < _MOST and not ctx.stopping():
+        while moves < MOST and not ctx.stopping():
             ctx.may_go_on()
             move = ctx.registry.write(partial(_decide, ctx, stage))
             if move is None:
