@@ -12,6 +12,7 @@ from orchestrator.domain.errors import SinkError
 from orchestrator.domain.spec import JobSpec, SinkSpec
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.plugins import find_sink
+from orchestrator.sinks.remote_files import is_url
 
 BAD_SINK = "ORC6025"
 MODES = ("merge", "append")
@@ -92,11 +93,8 @@ def _check_file(spec: JobSpec, sink: SinkSpec, name: str) -> None:
     location = placed(sink.location, spec.name)
     kind = format_of(location, None if sink.format == "auto" else sink.format)
     if not is_local(sink):
-        raise bad_sink(
-            name,
-            "outcomes go to files of this machine by themselves, not to an address",
-            f"a path; or at the end: orchestrator export {spec.name} -o {name[:60]}",
-        )
+        _check_address(sink, name)
+        return
     if sink.stream and kind in _ONE_FILE:
         raise bad_sink(
             name, f"{kind} is written as a whole only", "leave out stream, or write parquet or csv"
@@ -106,6 +104,14 @@ def _check_file(spec: JobSpec, sink: SinkSpec, name: str) -> None:
     folder = Path(location).parent
     if not folder.is_dir():
         raise bad_sink(name, f"the folder {folder} is not there", f"mkdir -p {folder}")
+
+
+def _check_address(sink: SinkSpec, name: str) -> None:
+    """Refuse addresses of what can't be written to, or can't grow."""
+    if sink.stream:
+        raise bad_sink(name, "an object in a store can't grow", "leave out stream, or name a file")
+    if not is_url(sink.location):
+        raise bad_sink(name, "nothing writes to such an address", "s3://, gs://, az:// or a path")
 
 
 def _check_sql(spec: JobSpec, sink: SinkSpec, name: str) -> None:

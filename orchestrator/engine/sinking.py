@@ -43,14 +43,15 @@ def header_for(ctx: Context, job: Job, *, typed: bool) -> Header:
     return header(job, known)
 
 
-def file_of(job: Job, sink: SinkSpec) -> tuple[Path, str]:
-    """Return the file of a sink, and its format."""
+def file_of(job: Job, sink: SinkSpec) -> tuple[str, str]:
+    """Return where the file of a sink is, and its format."""
     location = placed(sink.location, job.name)
-    return Path(location), format_of(location, None if sink.format == "auto" else sink.format)
+    return location, format_of(location, None if sink.format == "auto" else sink.format)
 
 
 def _file(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> ChunkSink:
-    path, kind = file_of(job, sink)
+    location, kind = file_of(job, sink)
+    path = Path(location)
     columns, raw = header_for(ctx, job, typed=kind not in LINES), bool(sink.options.get("raw"))
     if kind in LINES:
         return AppendedFile(path, kind, columns, raw=raw, memo=delivery.memo)

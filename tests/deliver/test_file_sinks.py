@@ -140,8 +140,8 @@ def test_a_sink_that_fails_often_is_left_to_a_person(world: World, tmp_path: Pat
         (SinkSpec(location="source"), "the job's source is no table"),
         (SinkSpec(location="{folder}/labels.jsonl"), "it is the job's own source"),
         (
-            SinkSpec(location="s3://bucket/x.jsonl"),
-            "outcomes go to files of this machine by themselves, not to an address",
+            SinkSpec(location="s3://bucket/x.jsonl", stream=True),
+            "an object in a store can't grow",
         ),
     ],
 )

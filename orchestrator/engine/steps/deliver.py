@@ -6,6 +6,7 @@ The sink is written to first and the cursor is committed after it: what is noted
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection
@@ -20,9 +21,9 @@ from orchestrator.engine.outcome_rows import Rows, outcomes_after
 from orchestrator.engine.sinking import file_of, header_for, open_chunks
 from orchestrator.registry import deliveries, jobs
 from orchestrator.sinks.chunks import Arrived, ChunkSink
-from orchestrator.sinks.files import Output, OutputFile
 from orchestrator.sinks.formats import open_sink
-from orchestrator.sinks.port import Sink
+from orchestrator.sinks.places import Place, open_place
+from orchestrator.sinks.port import Sink, put
 from orchestrator.sinks.stream_files import LINES
 
 CHUNKS = 10
@@ -46,17 +47,17 @@ def deliver(ctx: Context, delivery: Delivery) -> None:
 
 def _write_whole(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None:
     """Write the file of a job that has ended: in source order, and whole or not at all."""
-    path, kind = file_of(job, sink)
+    location, kind = file_of(job, sink)
     columns = header_for(ctx, job, typed=kind not in LINES)
-    output = OutputFile(path)
-    opened: Output | Sink = output
+    output = open_place(location, kind, Path())
+    opened: Place | Sink = output
     try:
         rows = 0
         file = opened = open_sink(kind, output, columns, raw=bool(sink.options.get("raw")))
-        for chunk in Rows(ctx.registry, job, prices=_prices(ctx)):
+        for block in Rows(ctx.registry, job, prices=_prices(ctx)).blocks():
             ctx.may_go_on()
-            file.write(chunk)
-            rows += len(chunk)
+            put(file, block)
+            rows += len(block.outcome)
             delivery = ctx.registry.write(_noting(delivery, rows))
         file.close()
     except BaseException:
