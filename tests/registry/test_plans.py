@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from support.crowd import JOBS, MEMBERS, fill
 from support.databases import NOW, Databases
 
-from orchestrator.registry import accounts, batches, jobs, outcomes, requests, workers
+from orchestrator.registry import accounts, batches, deliveries, jobs, outcomes, requests, workers
 from orchestrator.registry.session import Registry
 
 LARGE = {"requests", "batches", "payloads", "events", "responses", "failures", "jobs", "workers"}
@@ -53,6 +53,11 @@ QUERIES: dict[str, Query] = {
     "lines": lambda db: requests.lines(db, 3, after=0, limit=2_000),
     "give back": lambda db: requests.give_back(db, 3),
     "outcomes behind a stamp": lambda db: outcomes.stamped(db, 1, (1, 0), 100),
+    "due deliveries": lambda db: deliveries.is_due(db, NOW),
+    "claimed deliveries": lambda db: deliveries.claim(db, worker="w", now=NOW, limit=4),
+    "next due delivery": lambda db: deliveries.next_due(db, worker="w", now=NOW),
+    "furthest due delivery": deliveries.furthest_due,
+    "deliveries of jobs": lambda db: deliveries.of_jobs(db, [1, 2]),
     "alive workers": lambda db: workers.alive(db, NOW),
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 
 def found(project, query):
@@ -91,3 +93,20 @@ def test_a_sink_that_makes_no_sense_is_refused_before_anything_is_sent(project):
     refused = project.submit(5, "labels", "--sink", "nowhere/out.csv")
     assert (refused.status, "ORC6025" in refused.err) == (73, True)
     assert project.run("jobs").out == ""
+
+
+def test_the_commands_of_the_page_do_what_it_says(project, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text()
+    block = page.split("```console\n")[1].split("```")[0].replace("\\\n", "")
+    commands = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
+    lines = "".join(f"r-{n},it is number {n}\n" for n in range(10))
+    (project.folder / "reviews.csv").write_text(f"id,text\n{lines}")
+    monkeypatch.chdir(project.folder)
+    for _, *argv in commands:
+        ran = project.run(*argv)
+        assert ran.status == 0, (argv, ran.err)
+    assert project.run("watch", "reviews").status == 0
+    states = [sink["state"] for sink in project.run("sinks", "reviews", "--json").data()]
+    assert states == ["done"] * 3
+    assert found(project, "SELECT count(*) FROM tags") == [(10,)]
+    assert (project.folder / "later.parquet").is_file()
