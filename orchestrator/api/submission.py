@@ -66,6 +66,11 @@ class Plan:
     reuse: Reuse = field(default_factory=Reuse)
 
     @property
+    def key(self) -> str | None:
+        """The column that identifies a record, None where its place does."""
+        return "custom_id" if self.spec.lines else self.spec.key
+
+    @property
     def contract(self) -> Contract:
         """The plan as a file keeps it."""
         return Contract(

@@ -17,9 +17,8 @@ from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import FLAGS, STANDARD_INPUT, declared_job, intake_options
 from orchestrator.cli.output import Console
-from orchestrator.cli.plan_money import budget_lines, budget_of, cost_words, tokens_line
+from orchestrator.cli.plan_money import budget_lines, cost_words, tokens_line
 from orchestrator.cli.session import Session
-from orchestrator.domain import cost
 from orchestrator.domain.errors import SinkError, UsageError
 from orchestrator.domain.money import Money
 from orchestrator.domain.units import format_duration
@@ -57,6 +56,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
     - for standard input.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.api.plan_document import plan_document  # noqa: PLC0415
     from orchestrator.app import App  # noqa: PLC0415
     from orchestrator.provider.profiles import load_profile  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ def plan(session: Session, /, source: str, show: int, output: str | None, **opti
             _keep(session.world.cwd / output, made)
         shown_as = _shown_path(session, source)
         typed = _typed(session, source, options, output)
-        data = _data(made, typed, output)
+        data = plan_document(made, submit=typed, contract=output)
         session.console.document(
             "plan", data, lambda console: _say(console, made, shown_as, typed, output)
         )
@@ -143,93 +143,6 @@ def _typed(session: Session, source: str, options: dict[str, Any], output: str |
     return shlex.join(words)
 
 
-def _data(made: Plan, typed: str, output: str | None) -> dict[str, object]:
-    spec, scan = made.spec, made.scan
-    return {
-        "job": spec.name,
-        "source": {
-            "path": spec.source,
-            "sha256": scan.source_digest,
-            "rows": scan.rows,
-            "blank": scan.blank_rows,
-            "key": _key(made),
-            "repeated": scan.repeated,
-            "skipped": scan.skipped,
-            "passed_over": scan.passed_over,
-            "unchanged": scan.unchanged,
-            "changed_since": scan.changed_since or None,
-        },
-        "provider": spec.provider,
-        "models": [stats.model for stats in scan.models],
-        "window": spec.window,
-        "requests": scan.requests,
-        "identical": scan.identical,
-        "spare": scan.spare,
-        "reuse": {
-            "requests": made.reuse.requests,
-            "oldest": made.reuse.oldest,
-            "newest": made.reuse.newest,
-        },
-        "bytes": scan.bytes,
-        "batches": {
-            "files": scan.files_total,
-            "listed": [
-                {"model": file.model or None, "requests": file.requests, "bytes": file.bytes}
-                for file in scan.files
-            ],
-            "max_file_bytes": made.profile.limits.max_file_bytes,
-            "max_files": made.profile.limits.files,
-        },
-        "tokens": {
-            "in": made.tokens_in,
-            "out_max": made.tokens_out,
-            "in_expected": made.estimate.tokens_in,
-            "in_low": made.estimate.tokens_in_low,
-            "in_high": made.estimate.tokens_in_high,
-            "out_expected": made.estimate.tokens_out,
-            "measured_over": made.estimate.answers,
-        },
-        "expected_cost": made.estimate.expected,
-        "at_most_cost": made.estimate.at_most,
-        "budget": budget_of(made),
-        "cost": made.cost,
-        "online_cost": made.online_cost,
-        "finish": None,
-        "contract": output,
-        "submit": typed,
-        "samples": [_sample(made, request) for request in made.samples],
-    }
-
-
-def _sample(made: Plan, request: Request) -> dict[str, object]:
-    body = msgspec.json.decode(request.body)
-    return {
-        "position": request.position,
-        "key": request.key,
-        "custom_id": request.custom_id,
-        "bytes": request.size,
-        "tokens_in": _tokens(body),
-        "cost": _sample_cost(made, request),
-        "body": body,
-    }
-
-
-def _sample_cost(made: Plan, request: Request) -> Money | None:
-    """Return the most that one request costs, of its input alone where the answer has no bound."""
-    facts = made.profile.models.get(request.model)
-    price = facts.latest_price if facts else None
-    return cost.estimate(request.est_in, request.est_out or 0, price)
-
-
-def _tokens(body: Any) -> int:  # noqa: ANN401 - any JSON value
-    messages = body.get("messages") if isinstance(body, dict) else None
-    return -(-cost.message_quarters(messages) // 4)
-
-
-def _key(made: Plan) -> str | None:
-    return "custom_id" if made.spec.lines else made.spec.key
-
-
 def _say(console: Console, made: Plan, shown_as: str, typed: str, output: str | None) -> None:
     width = min(console.width, 100) if console.tty else 100
     title = f'plan for job "{made.spec.name}"'
@@ -265,13 +178,13 @@ def _lines(made: Plan, shown_as: str, now: datetime) -> list[tuple[str, str, str
 def _source(made: Plan) -> str:
     scan = made.scan
     rows = human.plural(scan.rows, "row")
-    if _key(made) is None:
+    if made.key is None:
         return f"{rows}, known by their line numbers, {scan.blank_rows:,} blank"
     unique = "unique"
     if scan.repeated:
         does = "left out" if made.spec.on_duplicate == "skip" else "numbered"
         unique = f"repeated {scan.repeated:,} times, these are {does}"
-    return f'{rows}, key "{_key(made)}" {unique}, {scan.blank_rows:,} blank'
+    return f'{rows}, key "{made.key}" {unique}, {scan.blank_rows:,} blank'
 
 
 def _chosen(made: Plan) -> list[tuple[str, str, str]]:
@@ -342,13 +255,15 @@ def _money(amount: Money) -> str:
 
 
 def _show(console: Console, made: Plan, request: Request) -> None:
-    sample = _sample(made, request)
-    tokens, octets = sample["tokens_in"], human.size(request.size)
+    from orchestrator.api.plan_document import sample  # noqa: PLC0415 - help needs none of it
+
+    told = sample(made, request)
+    tokens, octets = told["tokens_in"], human.size(request.size)
     console.say()
     place = made.scan.shape.place(request.position)
     head = f"{place}  {request.custom_id}  about {tokens} tokens, {octets}"
-    console.say(f"{head}, {_price(sample['cost'], bounded=request.est_out is not None)}")
-    text = msgspec.json.format(msgspec.json.encode(sample["body"]), indent=2).decode()
+    console.say(f"{head}, {_price(told['cost'], bounded=request.est_out is not None)}")
+    text = msgspec.json.format(msgspec.json.encode(told["body"]), indent=2).decode()
     if len(text) > _SHOWN_BODY:
         text = f"{text[:_SHOWN_BODY]}\n... {len(text) - _SHOWN_BODY:,} characters more (--json)"
     for line in text.splitlines():

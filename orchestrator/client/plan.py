@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import human
+from orchestrator import documents, human
+from orchestrator.api.plan_document import plan_document
 from orchestrator.api.submission import Plan as Planned
 from orchestrator.client import html
 from orchestrator.client.declaring import Declared
+from orchestrator.domain.estimating import Estimate
 from orchestrator.domain.money import Money
 
 
@@ -64,8 +66,13 @@ class Plan:
         return self.planned.tokens_out
 
     @property
+    def estimate(self) -> Estimate:
+        """Tokens and money expected and at most, and how many results they rest on."""
+        return self.planned.estimate
+
+    @property
     def cost(self) -> Money | None:
-        """The most that it may cost, None where a price or a bound is unknown."""
+        """What it costs with answers as long as they may be, None where that is unknown."""
         return self.planned.cost
 
     @property
@@ -79,21 +86,9 @@ class Plan:
         return [msgspec.json.decode(request.body) for request in self.planned.samples]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures in JSON's types."""
-        return {
-            "job": self.name,
-            "provider": self.planned.spec.provider,
-            "model": self.planned.spec.model,
-            "requests": self.requests,
-            "identical": self.identical,
-            "at_hand": self.at_hand,
-            "batches": self.batches,
-            "bytes": self.bytes,
-            "tokens_in": self.tokens_in,
-            "tokens_out": self.tokens_out,
-            "cost": None if self.cost is None else dict(self.cost.to_dict()),
-            "online_cost": None if self.online_cost is None else dict(self.online_cost.to_dict()),
-        }
+        """Return what `orchestrator plan --json` gives as data, without a command to submit it."""
+        found = documents.jsonable(plan_document(self.planned))
+        return found if isinstance(found, dict) else {}
 
     def _facts(self) -> dict[str, str]:
         spec = self.planned.spec
@@ -103,18 +98,26 @@ class Plan:
             "requests": f"{self.requests:,}",
             "batches": f"{human.plural(self.batches, 'file')}, {human.size(self.bytes)}",
             "tokens": f"{human.short(self.tokens_in)} in{at_most}",
-            "cost": _shown(self.cost),
+            "cost": _money(self.estimate),
         }
 
     def __repr__(self) -> str:
         """Return one line of figures, without what is asked."""
         batches = human.plural(self.batches, "batch", "batches")
-        return f"<Plan {self.name!r} {self.requests:,} requests, {batches}, {_shown(self.cost)}>"
+        return (
+            f"<Plan {self.name!r} {self.requests:,} requests, {batches}, {_money(self.estimate)}>"
+        )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
         return html.facts_box(f'plan for job "{self.name}"', self._facts())
 
 
-def _shown(cost: Money | None) -> str:
-    return "cost unknown" if cost is None else f"at most {human.money(cost.amount, cost.currency)}"
+def _money(found: Estimate) -> str:
+    """Return `about $5.91`, `at most $8.20`, or that nobody knows."""
+    known = [
+        f"{word} {human.money(money.amount, money.currency)}"
+        for word, money in (("about", found.expected), ("at most", found.at_most))
+        if money is not None
+    ]
+    return ", ".join(known) or "cost unknown"

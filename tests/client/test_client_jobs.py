@@ -54,6 +54,16 @@ def test_a_plan_whose_source_has_changed_is_refused(lite: Orchestrator, home: Pa
         lite.submit(plan)
 
 
+def test_a_plan_says_what_it_costs_as_far_as_that_is_known(lite: Orchestrator):
+    assert repr(lite.plan(a_spec())) == "<Plan 'labels' 12 requests, 1 batch, cost unknown>"
+    bounded = lite.plan(a_spec(body={"max_tokens": 1_000}))
+    assert bounded.cost and bounded.estimate.at_most
+    assert bounded.cost.amount <= bounded.estimate.at_most.amount
+    assert repr(bounded).endswith("1 batch, at most $0.03>")
+    lite.submit(a_spec()).wait(timeout="60s")
+    assert "1 batch, about " in repr(lite.plan(a_spec("next")))
+
+
 def test_two_plans_of_one_name_keep_their_records_apart(lite: Orchestrator):
     first, second = lite.plan(a_spec()), lite.plan(a_spec(source=ROWS[:2]))
     assert (first.requests, second.requests) == (12, 2)
@@ -68,6 +78,18 @@ def test_to_dict_is_what_the_command_line_gives_as_json(home: Path):
         world = a_world(home, env={"ORCHESTRATOR_REGISTRY__URL": url})
         assert run(["jobs", "show", "labels", "--json"], world) == 0
         assert job.to_dict() == json.loads(world.stdout.getvalue())["data"]
+
+
+def test_a_plans_to_dict_is_what_the_command_line_gives_as_json(home: Path):
+    (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    url = f"sqlite:///{home}/registry.db"
+    with Orchestrator.sandbox(registry=url) as orc:
+        told = orc.plan(a_spec("rows", source="rows.jsonl"), show=1).to_dict()
+    world = a_world(home, env={"ORCHESTRATOR_REGISTRY__URL": url})
+    asked = ("--prompt", "Positive? {text}", "--provider", "sandbox", "--model", "kimi-k2.6")
+    assert run(["plan", "rows.jsonl", *asked, "--show", "1", "--json"], world) == 0
+    shown = json.loads(world.stdout.getvalue())["data"]
+    assert {**told, "submit": None} == {**shown, "submit": None}
 
 
 def test_the_work_is_done_by_ticks(orc: Orchestrator):
