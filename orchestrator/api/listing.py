@@ -80,13 +80,14 @@ def list_batches(
     after: str | None = None,
     sort: str = "newest",
     limit: int = 50,
+    prices: Prices = no_prices,
 ) -> list[BatchView]:
     """Return batches that match; `sort`: newest, oldest; `after`: behind this `JOB/b07`."""
     with registry.read() as db:
         owner = job_named(db, job).id if job is not None else None
         behind = batch_named(db, after)[1].id if after is not None else None
         found = lists.list_batches(db, where, job_id=owner, after=behind, sort=sort, limit=limit)
-        return batch_views(db, found, now=now)
+        return batch_views(db, found, now=now, prices=prices)
 
 
 def list_records(

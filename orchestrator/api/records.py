@@ -12,7 +12,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.api.lookup import Found
+from orchestrator.domain.cost import actual
 from orchestrator.domain.model import Batch, Job
+from orchestrator.domain.money import Money
+from orchestrator.domain.progress import Prices, no_prices
 from orchestrator.domain.shape import read_shape
 from orchestrator.registry import batches, jobs, outcomes
 from orchestrator.registry.session import Registry
@@ -68,7 +71,8 @@ class EqualRecord:
 class RecordTrace:
     """One record: its source row, the rendered request, its attempts, its state.
 
-    `repair` is what was sent in the request's place after an answer that did not fit.
+    `repair` is what was sent in the request's place after an answer that did not fit. `cost` is
+    what all of its own attempts cost, None where no price or usage is known.
     """
 
     job: str
@@ -84,6 +88,7 @@ class RecordTrace:
     attempts: tuple[Attempt, ...]
     repair: str | None = None
     equal_to: EqualRecord | None = None
+    cost: Money | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the JSON form; row and request are objects."""
@@ -101,11 +106,12 @@ class RecordTrace:
             "repair": _parsed(self.repair),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "equal_to": asdict(self.equal_to) if self.equal_to else None,
+            "cost": None if self.cost is None else dict(self.cost.to_dict()),
         }
 
 
-def trace_record(registry: Registry, found: Found) -> RecordTrace:
-    """Return everything the registry knows of a record."""
+def trace_record(registry: Registry, found: Found, *, prices: Prices = no_prices) -> RecordTrace:
+    """Return everything the registry knows of a record; `prices` tells what a model costs."""
     with registry.read() as db:
         known = outcomes.trace(db, found.request_id)
         rows = [*known.failures, *([known.response] if known.response else [])]
@@ -136,7 +142,24 @@ def trace_record(registry: Registry, found: Found) -> RecordTrace:
         attempts=tuple(attempts),
         repair=known.payload["repair"],
         equal_to=equal_to,
+        cost=_cost(known, by_id, prices),
     )
+
+
+def _cost(known: outcomes.Trace, by_id: Mapping[int, Batch], prices: Prices) -> Money | None:
+    """Return what the record's own attempts cost; the answer to an equal one is paid for there."""
+    own = known.response is not None and known.request["twin_of"] is None
+    total: Money | None = None
+    for row in (*known.failures, *([known.response] if own else [])):
+        if row is None or (row["tokens_in"] is None and row["tokens_out"] is None):
+            continue
+        price = prices(by_id[row["batch_id"]].provider, known.request["model"])
+        tokens = (row["tokens_in"] or 0, row["tokens_out"] or 0, row.get("tokens_cached") or 0)
+        part = actual(*tokens, price)
+        if part is None:
+            return None
+        total = part if total is None else total + part
+    return total
 
 
 def _equal_to(db: Connection, known: outcomes.Trace) -> EqualRecord | None:

@@ -10,6 +10,10 @@ from sqlalchemy import Connection
 
 from orchestrator.api.sink_views import SinkView, sink_view
 from orchestrator.api.stage_views import stage_views
+from orchestrator.domain.budget import budget_of
+from orchestrator.domain.charging import priced_anew
+from orchestrator.domain.cost import actual
+from orchestrator.domain.holds import is_held
 from orchestrator.domain.model import Account, Batch, BatchState, Books, Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.progress import (
@@ -22,13 +26,24 @@ from orchestrator.domain.progress import (
     Prices,
     costs,
     finish,
+    ledger_costs,
     no_prices,
     pace,
     split_open,
 )
+from orchestrator.domain.spec import Canary, read_guards
 from orchestrator.domain.transitions import JOB_FINAL
 from orchestrator.domain.waiting import WaitsFor, batch_waits_for, is_put_off, job_waits_for
-from orchestrator.registry import accounts, batches, deliveries, jobs, reports, stages, workers
+from orchestrator.registry import (
+    accounts,
+    batches,
+    charges,
+    deliveries,
+    jobs,
+    reports,
+    stages,
+    workers,
+)
 from orchestrator.registry.session import Registry
 
 
@@ -52,6 +67,8 @@ class JobView:
     finish: Finish | None
     costs: Costs
     sinks: tuple[SinkView, ...] = ()
+    budget: Money | None = None
+    canary: Canary | None = None
 
     def __repr__(self) -> str:
         """Return one line, without what is asked."""
@@ -102,10 +119,28 @@ class JobView:
             "cost": money_dict(self.costs.so_far),
             "estimated_cost": money_dict(self.costs.estimated),
             "saved": money_dict(self.costs.saved),
+            "wasted": money_dict(self.costs.wasted),
+            "unpriced": self.costs.unpriced,
+            "budget": money_dict(self.budget),
+            "canary": _canary_dict(self.canary, job),
+            "held": _held_dict(job),
             "submitted_at": job.created_at,
             "finished_at": job.finished_at,
             "reported_at": self.looked_at,
         }
+
+
+def _canary_dict(canary: Canary | None, job: Job) -> dict[str, object] | None:
+    if canary is None:
+        return None
+    require = list(canary.require)
+    return {"records": canary.records, "require": require, "state": job.canary or "out"}
+
+
+def _held_dict(job: Job) -> dict[str, object] | None:
+    if not is_held(job):
+        return None
+    return {"code": job.hold_code, "reason": job.hold_reason, "since": job.held_since}
 
 
 _AT_PROVIDER = frozenset({"live", "remote_done", "collected", "creating", "create_unknown"})
@@ -131,6 +166,7 @@ class BatchView:
     job: Job
     batch: Batch
     waits_for: WaitsFor
+    cost: Money | None = None
 
     def __repr__(self) -> str:
         """Return one line, without what is asked."""
@@ -165,6 +201,14 @@ class BatchView:
             "failed": batch.failed,
             "missing": batch.missing,
             "odd_lines": batch.odd,
+            "tokens": {
+                "in": batch.tokens_in,
+                "out": batch.tokens_out,
+                "cached": batch.tokens_cached,
+                "estimated_in": batch.est_in,
+                "out_max": batch.est_out,
+            },
+            "cost": money_dict(self.cost),
             "waits_for": waits_dict(self.waits_for),
             "planned_at": batch.planned_at,
             "state_at": batch.state_at,
@@ -211,6 +255,7 @@ def views_of(
     """Return the views of some jobs, in the caller's transaction: a few queries for all."""
     groups = reports.groups(db, [job.id for job in found])
     known = {account.provider: account for account in accounts.everyone(db)}
+    ledger = charges.of_jobs(db, [job.id for job in found])
     alive = len(workers.alive(db, now))
     served = deliveries.of_jobs(db, [job.id for job in found])
     history: dict[tuple[str, str], list[float]] = {}
@@ -227,6 +272,7 @@ def views_of(
             history,
             now,
             prices,
+            ledger[job.id],
             put_off=_put_off(db, job, groups[job.id]),
             sinks=[sink_view(job, each) for each in served.get(job.id, ())],
         )
@@ -265,6 +311,7 @@ def _view(
     history: dict[tuple[str, str], list[float]],
     now: datetime,
     prices: Prices,
+    charged: Sequence[charges.Row],
     put_off: Batch | None,
     sinks: Sequence[SinkView] = (),
 ) -> JobView:
@@ -285,15 +332,28 @@ def _view(
         waits_for=job_waits_for(job, groups, account, now=now, workers=alive, put_off=put_off),
         pace=pace(job.books, job.created_at, job.finished_at or now),
         finish=finish(job.books, groups, took, now) if _runs(job) else None,
-        costs=costs(job, used, prices),
         sinks=tuple(sinks),
+        costs=_costs(job, used, charged, prices),
+        budget=budget_of(job),
+        canary=read_guards(job.spec).canary,
     )
 
 
-def batch_view(registry: Registry, job: Job, batch: Batch, *, now: datetime) -> BatchView:
+def _costs(
+    job: Job, used: set[tuple[str, str]], charged: Sequence[charges.Row], prices: Prices
+) -> Costs:
+    if not charged:
+        return costs(job, used, prices)
+    known = [priced_anew(row.charge, prices(row.provider, row.model)) for row in charged]
+    return ledger_costs(job, known)
+
+
+def batch_view(
+    registry: Registry, job: Job, batch: Batch, *, now: datetime, prices: Prices = no_prices
+) -> BatchView:
     """Return the view of one batch as it was read."""
     with registry.read() as db:
-        return batch_views(db, [batch], now=now, owners={job.id: job})[0]
+        return batch_views(db, [batch], now=now, owners={job.id: job}, prices=prices)[0]
 
 
 def batch_views(
@@ -302,6 +362,7 @@ def batch_views(
     *,
     now: datetime,
     owners: dict[int, Job] | None = None,
+    prices: Prices = no_prices,
 ) -> list[BatchView]:
     """Return the views of some batches, in the caller's transaction."""
     known = {account.provider: account for account in accounts.everyone(db)}
@@ -313,7 +374,10 @@ def batch_views(
             owners[batch.job_id] = jobs.get(db, batch.job_id)
         job = owners[batch.job_id]
         waits = batch_waits_for(batch, job, known.get(batch.provider), now=now, workers=alive)
-        views.append(BatchView(job=job, batch=batch, waits_for=waits))
+        price = prices(batch.provider, batch.model)
+        tokens = (batch.tokens_in, batch.tokens_out, batch.tokens_cached)
+        paid = actual(*tokens, price) if any(tokens) else None
+        views.append(BatchView(job=job, batch=batch, waits_for=waits, cost=paid))
     return views
 
 

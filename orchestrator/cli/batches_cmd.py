@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli import human
-from orchestrator.cli.looking import pages, reading
+from orchestrator.cli.looking import pages, prices_of, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option
 from orchestrator.cli.session import Session
@@ -37,6 +37,7 @@ _COLUMNS = (
     Column("odd_lines", "count", shown=False),
     Column("remote_id", shown=False),
     Column("remote_status", header="REMOTE"),
+    Column("cost", "money", shown=False),
     Column("state_at", "time", "SINCE"),
     Column("window_ends", "time", "WINDOW"),
     Column("looked_at", "time", shown=False),
@@ -76,6 +77,7 @@ def list_(
                 after=last.name if last else after,
                 sort=sort,
                 limit=size,
+                prices=prices_of(session),
             )
 
         rows = (_row(view) for view in pages(limit, page))
@@ -83,7 +85,7 @@ def list_(
 
 
 def _row(view: BatchView) -> Row:
-    return {**view.to_dict(), "waits_for": view.waits_for.words}
+    return {**view.to_dict(), "waits_for": view.waits_for.words, "cost": view.cost}
 
 
 @batches.command("show", examples=("orchestrator batches show labels/b07",))
@@ -100,7 +102,8 @@ def show(session: Session, batch: str) -> None:
 
     with reading(session) as registry:
         job, found = find_batch(registry, batch)
-        view = batch_view(registry, job, found, now=session.console.now())
+        prices = prices_of(session)
+        view = batch_view(registry, job, found, now=session.console.now(), prices=prices)
         story = batch_events(registry, found)
     data = {
         **view.to_dict(),

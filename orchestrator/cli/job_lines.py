@@ -149,12 +149,19 @@ def money_line(view: JobView) -> str:
 
 
 def _costs(view: JobView) -> list[str]:
-    costs = view.costs
+    costs, budget = view.costs, view.budget
+    limit = f", budget {shown(budget)}" if budget is not None else ""
     if costs.so_far is None:
-        return ["cost unknown"] if view.books.recorded else []
+        unknown = "cost unknown" if view.books.recorded else ""
+        return [(unknown + limit).removeprefix(", ")] if unknown or limit else []
     text = shown(costs.so_far)
     if view.books.open and costs.estimated is not None:
         text += f" of about {shown(costs.estimated)}"
+    text += limit
+    if costs.wasted is not None and costs.wasted.amount > 0:
+        text += f", wasted {shown(costs.wasted)}"
+    if costs.unpriced:
+        text += f", {human.plural(costs.unpriced, 'answer')} without a price"
     if costs.saved is not None and costs.saved.amount > 0:
         text += f", saved {'so far ' if view.books.open else ''}{shown(costs.saved)}"
     return [text]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import human
-from orchestrator.cli.looking import pages, reading
+from orchestrator.cli.looking import pages, prices_of, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option
 from orchestrator.cli.session import Session
@@ -97,7 +97,8 @@ def show(session: Session, key: str, job: str | None) -> None:
     from orchestrator.api.records import trace_record  # noqa: PLC0415
 
     with reading(session) as registry:
-        trace = trace_record(registry, find_record(registry, key, job))
+        found = find_record(registry, key, job)
+        trace = trace_record(registry, found, prices=prices_of(session))
 
     def speak(console: Console) -> None:
         for line in _lines(trace, console):
@@ -114,6 +115,8 @@ def _lines(trace: RecordTrace, console: Console) -> Iterator[str]:
     yield f"   {human.plain(trace.row)}"
     yield f" request   custom_id {human.plain(trace.custom_id)}"
     yield f"   {human.plain(trace.request)}"
+    if trace.cost is not None:
+        yield f" cost      {trace.cost.amount.normalize():f} {trace.cost.currency}"
     if trace.repair is not None:
         yield " repair    sent in its place after an answer that did not fit"
         yield f"   {human.plain(trace.repair)}"

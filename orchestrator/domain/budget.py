@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.domain.model import Job
 from orchestrator.domain.money import Money
 from orchestrator.domain.packing import Load
 from orchestrator.domain.profile import Price
+from orchestrator.domain.spec import read_guards
 from orchestrator.domain.tariff import Rates
+from orchestrator.domain.units import parse_money
 
 ENOUGH = 20
 """Answers that tell their usage before a job's own ratio counts."""
@@ -52,6 +55,12 @@ class Budgets:
 
 
 _NO_LIMITS = ProviderLimits()
+
+
+def budget_of(job: Job) -> Money | None:
+    """Return the budget in force of a job: what was set later, else what it was declared with."""
+    text = job.budget or read_guards(job.spec).budget
+    return parse_money(text) if text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,10 @@ def priced_anew(known: Charge, price: Price | None) -> Charge:
 
 
 def money(amount: int, currency: str) -> Money:
-    """Return an amount of the ledger as money, exact."""
-    return Money(Decimal(amount).scaleb(-PLACES), currency)
+    """Return an amount of the ledger as money, exact, without zeros that say nothing."""
+    exact = Decimal(amount).scaleb(-PLACES).normalize()
+    whole = int(exact.as_tuple().exponent) > 0
+    return Money(exact.quantize(Decimal(1)) if whole else exact, currency)
 
 
 def in_units(amount: Decimal) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.domain import cost
+from orchestrator.domain.charging import WASTE, Charge, money
 from orchestrator.domain.model import BatchState, Books, Job
 from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
@@ -171,15 +172,39 @@ def finish(
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Money of a job; None is unknown: no price, no usage yet, or models of different prices."""
+    """Money of a job; None is unknown: no price, no usage yet, or several currencies.
+
+    `wasted` is the part of `so_far` that brought no answer that counts; `unpriced` how many answers
+    it leaves out, as they have no price or tell no usage.
+    """
 
     so_far: Money | None = None
     estimated: Money | None = None
     saved: Money | None = None
+    wasted: Money | None = None
+    unpriced: int = 0
+
+
+def ledger_costs(job: Job, charges: Sequence[Charge]) -> Costs:
+    """Return what a job cost by its ledger; open records are taken to cost what others did."""
+    unpriced = sum(each.unpriced for each in charges)
+    currencies = {each.currency for each in charges if each.currency}
+    if len(currencies) != 1:
+        return Costs(unpriced=unpriced)
+    currency = currencies.pop()
+    amount = sum(each.amount for each in charges)
+    so_far = money(amount, currency)
+    return Costs(
+        so_far=so_far,
+        estimated=_extrapolated(job.books, so_far, job.books.succeeded + job.books.failed),
+        saved=money(sum(each.online for each in charges) - amount, currency),
+        wasted=money(sum(each.amount for each in charges if each.kind in WASTE), currency),
+        unpriced=unpriced,
+    )
 
 
 def costs(job: Job, used: Iterable[tuple[str, str]], prices: Prices) -> Costs:
-    """Return what a job cost so far, may cost in all, and saves against the online price.
+    """Return the same of a job with nothing in the ledger: of an earlier release, or new.
 
     `used`: the providers and models of its batches. The total assumes that open records cost what
     those with an answer did.

@@ -156,3 +156,18 @@ _FIRST = frozenset(
     }
 )
 """The fields of the first release: they count at their defaults too."""
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """What of a stored spec its guards need: quick to read, whatever else it holds."""
+
+    budget: str | None = None
+    canary: Canary | None = None
+
+
+_GUARDED = msgspec.json.Decoder(Guarded)
+
+
+def read_guards(text: str) -> Guarded:
+    """Read budget and canary of a stored spec."""
+    return _GUARDED.decode(text)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from sqlalchemy import Connection
 
 from orchestrator.domain import budget
-from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, at_most
+from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, at_most, budget_of
 from orchestrator.domain.charging import in_units, money
 from orchestrator.domain.holds import (
     BUDGET,
@@ -31,7 +31,6 @@ from orchestrator.domain.money import Money
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.packing import SizedRequest, load_of
 from orchestrator.domain.profile import Price
-from orchestrator.domain.units import parse_money
 from orchestrator.engine.context import Context
 from orchestrator.engine.ledger import in_flight, ratios, spent
 from orchestrator.registry import identity, jobs
@@ -81,15 +80,9 @@ def within_budget(
 _UNTOLD = "its answers tell no usage, or had no price on their day"
 
 
-def budget_of(job: Job, declared: str | None) -> Money | None:
-    """Return the budget in force of a job: what was set later, else what it was declared with."""
-    text = job.budget or declared
-    return parse_money(text) if text else None
-
-
 def _wanted(ctx: Context, job: Job) -> Iterator[tuple[str, str, Money]]:
     """Yield the limits that a job is under: code, whose it is, amount."""
-    own = budget_of(job, ctx.spec_of(job).budget)
+    own = budget_of(job)
     theirs = ctx.budgets.of(job.provider)
     for code, whose, limit in (
         (BUDGET, f"the budget of {job.name}", own),
