@@ -217,7 +217,10 @@ class _Maker:
 
     def size(self, key: str, body: bytes) -> int:
         """Return the bytes of the batch line, line break included, without building it."""
-        return self._frame + len(text_json(custom_id(key, self._id_limit))) + len(body)
+        return self._size(self.custom_id(key), body)
+
+    def _size(self, travelling_as: str, body: bytes) -> int:
+        return self._frame + len(text_json(travelling_as)) + len(body)
 
     def request(self, seq: int, record: Record, ordinal: int) -> Request:
         key = self.rules.key(record)
@@ -233,15 +236,16 @@ class _Maker:
 
     def made(self, seq: int, record: Record, key: str, rendered: Rendered) -> Request:
         """Return the request that a record was rendered to."""
+        travelling_as = self.custom_id(key)
         return Request(
             seq=seq,
             position=record.position,
             key=key,
-            custom_id=self.custom_id(key),
+            custom_id=travelling_as,
             model=rendered.model,
             record=record.raw or msgspec.json.encode(record.data),
             body=rendered.body,
-            size=self.size(key, rendered.body),
+            size=self._size(travelling_as, rendered.body),
             est_in=min(-(-rendered.quarter_tokens // 4), MOST_TOKENS),
             est_out=None if rendered.max_out is None else min(rendered.max_out, MOST_TOKENS),
             body_hash=self._hash(rendered.body) if self._hash else None,

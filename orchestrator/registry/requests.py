@@ -113,57 +113,46 @@ def seq_of(request: int) -> int:
     return request & ((1 << _SEQ_BITS) - 1)
 
 
+_REGISTERED = (
+    "id",
+    "job_id",
+    "custom_id",
+    "key",
+    "state",
+    "model",
+    "size",
+    "rounds",
+    "refusals",
+    "est_in",
+    "est_out",
+    "body_hash",
+)
+_KEPT = ("request_id", "position", "record", "body")
+
+
 def register(db: Connection, job_id: int, chunk: Sequence[Request]) -> None:
     """Insert a chunk of rendered requests and their payloads, in order."""
-    insert_rows(
-        db,
-        requests,
+    first, pending = request_id(job_id, 0), RequestState.PENDING.value
+    rows = [
         (
-            "id",
-            "job_id",
-            "custom_id",
-            "key",
-            "state",
-            "model",
-            "size",
-            "rounds",
-            "refusals",
-            "est_in",
-            "est_out",
-            "body_hash",
-        ),
-        (
-            (
-                request_id(job_id, item.seq),
-                job_id,
-                item.custom_id,
-                None if item.key == item.custom_id else item.key,
-                RequestState.PENDING.value,
-                item.model,
-                item.size,
-                0,
-                0,
-                item.est_in,
-                item.est_out,
-                item.body_hash,
-            )
-            for item in chunk
-        ),
-    )
-    insert_rows(
-        db,
-        payloads,
-        ("request_id", "position", "record", "body"),
-        (
-            (
-                request_id(job_id, item.seq),
-                item.position,
-                item.record.decode(),
-                item.body.decode(),
-            )
-            for item in chunk
-        ),
-    )
+            first | item.seq,
+            job_id,
+            item.custom_id,
+            None if item.key == item.custom_id else item.key,
+            pending,
+            item.model,
+            item.size,
+            0,
+            0,
+            item.est_in,
+            item.est_out,
+            item.body_hash,
+        )
+        for item in chunk
+    ]
+    insert_rows(db, requests, _REGISTERED, rows)
+    bodies = [(first | i.seq, i.position, i.record.decode(), i.body.decode()) for i in chunk]
+    insert_rows(db, payloads, _KEPT, bodies)
 
 
 def first_pending_model(db: Connection, job_id: int, *, below: int | None = None) -> str | None:

@@ -35,7 +35,7 @@ WAL_STEP = 16_000_000
 WAL_WARN = 64_000_000
 """Bytes of log above which somebody should look: a reader that does not end holds it open."""
 
-PAGE = 8192
+PAGE = 16_384
 """Bytes of a page in a new SQLite file. Record and body of a request are some two kilobytes: of
 SQLite's own 4,096 bytes a page, nearly half would be lost, and written twice for nothing."""
 

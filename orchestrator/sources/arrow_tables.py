@@ -11,6 +11,7 @@ from pyarrow import ipc, parquet
 from orchestrator.sources.columns import chunk_rows
 
 _PAGE_BUFFER = 1 << 20
+_GIVE_BACK = 8
 
 
 class Table(Protocol):
@@ -34,7 +35,15 @@ class _Parquet:
         facts = self._file.metadata
         groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
         size = chunk_rows(facts.num_rows, sum(group.total_byte_size for group in groups))
-        return iter(self._file.iter_batches(batch_size=size, use_threads=False))
+        return _given_back(self._file.iter_batches(batch_size=size, use_threads=False))
+
+
+def _given_back(chunks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Let the allocator return what it holds for later: it would grow to twice what is in use."""
+    for number, chunk in enumerate(chunks):
+        yield chunk
+        if number % _GIVE_BACK == 0:
+            pa.default_memory_pool().release_unused()
 
 
 class _IpcFile:
