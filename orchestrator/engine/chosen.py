@@ -9,7 +9,7 @@ from orchestrator.domain.errors import SourceError
 from orchestrator.domain.profile import Profile
 from orchestrator.domain.spec import JobSpec
 from orchestrator.engine.changes import Changed
-from orchestrator.engine.history import History, series_of
+from orchestrator.engine.history import History
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import Reach
 from orchestrator.sources.filtered import Filtered
@@ -40,13 +40,14 @@ class Chosen:
             raise _nothing_fits(self.opened.name, passed_over)
         source_hash = self.opened.digest()
         latest = self.history.latest() if self.history else None
+        counted = self.history.runs() if self.history and self.changed else ()
         other = latest is not None and latest.source_digest not in ("", source_hash)
         return replace(
             scan,
             passed_over=passed_over,
             unchanged=unchanged,
             source_hash=source_hash,
-            latest=latest.name if latest else "",
+            latest=counted[0].name if counted else "",
             changed_since=latest.name if latest and other else "",
         )
 
@@ -65,7 +66,7 @@ def choose(spec: JobSpec, profile: Profile, opening: Opening, workdir: Path) -> 
     )
     history = None
     if isinstance(opening, Reach):
-        history = History(opening.registry, series_of(spec))
+        history = History(opening.registry, spec)
     filtered = Filtered(opened, spec.where) if spec.where else None
     wanted: Source = filtered or opened
     if not spec.changed_only or history is None:

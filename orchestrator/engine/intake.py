@@ -61,8 +61,8 @@ class Scan:
 
     `source_hash` stands for the whole source, `source_digest` for what was chosen of it.
     `passed_over` did not fit the spec's condition; `unchanged` is held by earlier jobs as it is.
-    `latest`: the latest job of the same series; `changed_since`: its name, where the source was
-    another one then.
+    `latest`: the latest job that this was compared with; `changed_since`: the latest over the
+    same source, where the source was another one then.
     """
 
     source_name: str

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,9 @@ SCHEMES = frozenset(
 )
 AWAY = "ORC2039"
 _BUFFER_BYTES = 4 << 20
+_RETRY = {"max_retries": 5, "retry_timeout": timedelta(minutes=1)}
+"""A person waits: what does not come back within a minute is told."""
+
 _WILD = re.compile(r"[*?\[]")
 _TOKENS = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", re.DOTALL)
 _MEANT = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -157,7 +161,9 @@ def _store(location: str) -> tuple[Any, str]:
     folder, rest = location[:cut].rstrip("/"), location[cut:]
     library = needed("obstore.store", f"reading {location}")
     try:
-        options = {"client_options": {"allow_http": True}} if parts.scheme == "http" else {}
+        options: dict[str, Any] = {} if parts.scheme == "file" else {"retry_config": _RETRY}
+        if parts.scheme == "http":
+            options["client_options"] = {"allow_http": True}
         store = library.from_url(folder, **options)
     except Exception as error:
         # What is wrong with an address or with the environment comes in errors of many kinds.

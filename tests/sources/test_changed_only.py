@@ -12,6 +12,7 @@ from orchestrator.domain.errors import NameTaken, SourceError
 from orchestrator.domain.model import JobState
 from orchestrator.domain.spec import JobSpec
 from orchestrator.engine import changes
+from orchestrator.engine.history import series_of
 from orchestrator.registry import jobs, outcomes
 
 PROMPT = "Say one word about {text}"
@@ -146,6 +147,29 @@ def test_a_series_may_be_named_where_the_source_moves(world):
         world.context, spec_of(world, series="reviews", source=str(moved)), actor="test"
     )
     assert keys_of(world, again.job) == ["k3"]
+
+
+def test_another_question_about_the_same_source_holds_nothing(world):
+    submit(world, rows(3))
+    other = submit(world, rows(3), name="other", prompt="Say two words about {text}")
+    assert (other.job.name, other.job.books.records) == ("other", 3)
+    again = submit(world, rows(4), prompt="Say two words about {text}")
+    assert keys_of(world, again.job) == ["k3"]
+
+
+def test_a_series_that_is_named_holds_whatever_was_asked(world):
+    submit(world, rows(3), series="s")
+    other = submit(world, rows(4), series="s", prompt="Say two words about {text}")
+    assert keys_of(world, other.job) == ["k3"]
+
+
+def test_each_table_of_a_database_is_a_series_of_its_own():
+    def of(**options):
+        return series_of(JobSpec(name="", source="sql:w", provider="", source_options=options))
+
+    assert of(table="a") != of(table="b")
+    assert of(query="SELECT 1", sheet="x") == of(sheet="x", query="SELECT 1")
+    assert len(of(query="SELECT 1 " * 1_000)) == 64
 
 
 def test_a_key_that_comes_twice_is_refused_though_one_is_held(world):
