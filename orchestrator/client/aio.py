@@ -15,6 +15,7 @@ from orchestrator.client.options import Setting
 from orchestrator.client.orchestrator import Orchestrator
 from orchestrator.client.outcomes import Outcome, Outcomes, Target
 from orchestrator.client.plan import Plan
+from orchestrator.client.sinks import NamedSink
 from orchestrator.client.spec import JobSpec
 from orchestrator.service.signals import Signals
 
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
         JobView,
         Steered,
     )
+    from orchestrator.api.delivering import Delivering
     from orchestrator.api.overview import Overview
     from orchestrator.api.providers import ProviderView
+    from orchestrator.api.sink_views import SinkView
     from orchestrator.client.background import Background
     from orchestrator.service.doctor import Check
     from orchestrator.service.one_shot import OneShot
@@ -204,6 +207,14 @@ class AsyncJob:
             )
         )
         return self
+
+    async def sinks(self) -> list[SinkView]:
+        """Do as `Job.sinks` does."""
+        return await in_thread(self.sync.sinks)
+
+    async def add_sink(self, sink: NamedSink, *, again: bool = False) -> Delivering:
+        """Do as `Job.add_sink` does."""
+        return await in_thread(self.sync.add_sink, sink, again=again)
 
     async def pause(self) -> Steered:
         """Do as `Job.pause` does."""

@@ -13,6 +13,7 @@ import msgspec
 from orchestrator.app import App
 from orchestrator.client import messages, rows
 from orchestrator.client.answer_types import AnswerType
+from orchestrator.client.sinks import sinks_of
 from orchestrator.client.spec import JobSpec, Take
 from orchestrator.domain import spec as domain
 from orchestrator.domain.errors import ConfigError, UsageError
@@ -21,7 +22,6 @@ from orchestrator.domain.units import parse_duration
 from orchestrator.engine.pictures import keep_word
 from orchestrator.settings import Configuration, job_and_files, policy
 from orchestrator.settings.schema import JobRetry
-from orchestrator.settings.sinks import read_sinks
 from orchestrator.settings.templates import Files, laid_over, read_template
 from orchestrator.sources.filtered import Filtered
 from orchestrator.sources.port import Opening
@@ -94,7 +94,7 @@ def _plain(
         cache_max_age=_age(wanted.cache),
         budget=wanted.budget,
         canary=_canary(wanted),
-        sinks=_sinks(configuration, wanted),
+        sinks=sinks_of(configuration, [it for it in wanted.sinks if not callable(it)]),
         policy=policy(configuration, _retry(wanted), wanted.delete_remote_files),
     )
 
@@ -206,19 +206,6 @@ def _age(cache: bool | str) -> int | None:
     except ValueError as error:
         raise UsageError(
             "cache is no age", why=str(error), next='cache=True or cache="7d"'
-        ) from None
-
-
-def _sinks(configuration: Configuration, wanted: JobSpec) -> tuple[domain.SinkSpec, ...]:
-    try:
-        named = [sink for sink in wanted.sinks if not callable(sink)]
-        return read_sinks(named, configuration.cwd, configuration.home)
-    except ValueError as error:
-        raise UsageError(
-            f"a sink of job {wanted.name} is none",
-            code="ORC6025",
-            why=str(error),
-            next='sinks=["out.parquet", {"sql": "warehouse", "table": "tags"}]',
         ) from None
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import api, documents
 from orchestrator.api import invariants
+from orchestrator.api.delivering import Delivering, deliver, known_sink
+from orchestrator.api.sink_views import SinkView, list_sinks
 from orchestrator.api.views import at_rest
 from orchestrator.client import html
 from orchestrator.client.answer_types import AnswerType
@@ -25,6 +27,7 @@ from orchestrator.client.following import (
 from orchestrator.client.looking import Look, Words
 from orchestrator.client.outcomes import Outcomes, Target
 from orchestrator.client.showing import display_of
+from orchestrator.client.sinks import NamedSink, sinks_of
 from orchestrator.client.spec import Take
 from orchestrator.client.words import lines_of
 from orchestrator.domain.errors import (
@@ -199,6 +202,21 @@ class Job:
 
         self._follow(look, timeout)
         return arrivals.count
+
+    def sinks(self) -> list[SinkView]:
+        """Return where outcomes go by themselves, how far each is, and why it does not go on."""
+        look = self._look
+        return [view for _, view in list_sinks(look.registry, look.again(self._job), limit=1_000)]
+
+    def add_sink(self, sink: NamedSink, *, again: bool = False) -> Delivering:
+        """Pass outcomes on to a further sink, or to one that there is, from where it stopped.
+
+        `again` begins with the first outcome. Whoever works on the registry does it.
+        """
+        app, registry = self._look.app, self._look.registry
+        known = known_sink(registry, self._job, sink) if isinstance(sink, str) else None
+        chosen = known or sinks_of(app.configuration, [sink])[0]
+        return deliver(app.context(), self.name, chosen, again=again)
 
     def pause(self) -> Steered:
         """Send nothing new; what is in flight is still collected."""

@@ -57,7 +57,8 @@ def test_a_plan_whose_source_has_changed_is_refused(lite: Orchestrator, home: Pa
 def test_a_plan_says_what_it_costs_as_far_as_that_is_known(lite: Orchestrator):
     assert repr(lite.plan(a_spec())) == "<Plan 'labels' 12 requests, 1 batch, cost unknown>"
     bounded = lite.plan(a_spec(body={"max_tokens": 1_000}))
-    assert bounded.cost and bounded.estimate.at_most
+    assert bounded.cost
+    assert bounded.estimate.at_most
     assert bounded.cost.amount <= bounded.estimate.at_most.amount
     assert repr(bounded).endswith("1 batch, at most $0.03>")
     lite.submit(a_spec()).wait(timeout="60s")

@@ -255,13 +255,19 @@ def test_messages_are_made_for_wanted_records_only(lite: Orchestrator):
     assert seen == [o.key for o in job.outcomes()] == ["r-004", "r-005"]
 
 
-def test_outcomes_go_to_the_sinks_that_the_job_names(lite: Orchestrator, home: Path):
-    job = lite.submit(a_spec(sinks=["out.jsonl", {"file": "out.parquet"}]))
+def test_outcomes_go_to_the_sinks_that_the_job_names_and_to_one_that_is_added(
+    orc: Orchestrator, home: Path
+):
+    job = orc.submit(a_spec(sinks=["out.jsonl", {"file": "out.parquet"}]))
     job.wait(timeout="60s")
-    with lite.daemon():
-        while not (home / "out.parquet").exists():
-            lite.status()
     assert pl.read_parquet(home / "out.parquet").height == 12
+    assert [(view.state, view.rows) for view in job.sinks()] == [("done", 12)] * 2
+    assert job.add_sink("late.csv").added
+    (home / "out.jsonl").unlink()
+    assert not job.add_sink(job.sinks()[0].sink, again=True).added
+    job.wait(timeout="60s")
+    assert len((home / "late.csv").read_text().splitlines()) == 13
+    assert len((home / "out.jsonl").read_text().splitlines()) == 12
 
 
 def test_a_sink_that_is_none_is_refused(lite: Orchestrator):
