@@ -4,8 +4,11 @@ import csv
 import errno
 import io
 import json
+import sys
 from decimal import Decimal
+from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,6 +33,8 @@ from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.jsonl import JsonlSink
 from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names, header_of
+
+SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
 
 
 def price(provider, model):
@@ -263,9 +268,46 @@ def test_the_command_writes_a_file_and_says_which_column_gave_way(world, screen,
     assert (data["rows"], data["format"], data["currency"]) == (5, "csv", "USD")
 
 
+def test_the_command_writes_every_format_and_says_what_it_wrote(world, screen, tmp_path):
+    world.submit(5)
+    world.run()
+    schema = json.loads((SCHEMAS / "export.schema.json").read_text(encoding="utf-8"))
+    for target, argv, form in (
+        ("a.parquet", (), "parquet"),
+        ("a.arrow", (), "arrow"),
+        ("a.feather", (), "feather"),
+        ("a.xlsx", (), "xlsx"),
+        ("a.tsv", (), "tsv"),
+        ("parts/", (), "parquet"),
+        ("parts", ("--format", "csv"), "csv"),
+        (f"file://{tmp_path}/b.parquet", (), "parquet"),
+    ):
+        ran = screen(world, "export", "labels", "-o", target, *argv, "--json")
+        document = json.loads(ran.out)
+        jsonschema.validate(document, schema)
+        assert (document["data"]["format"], document["data"]["rows"]) == (form, 5)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["part-00001.csv"]
+    shown = screen(world, "export", "labels", "-o", "a.parquet", tty=True).err
+    assert "check it: orchestrator verify labels --export a.parquet" in shown
+    assert "check it" not in screen(world, "export", "labels", "-o", "a.xlsx", tty=True).err
+    assert screen(world, "verify", "labels", "--export", "a.parquet").status == 0
+    assert screen(world, "verify", "labels", "--export", "a.xlsx").status == 2
+
+
+def test_a_package_that_is_not_there_is_named_with_the_way_to_it(world, screen, monkeypatch):
+    world.submit(1)
+    monkeypatch.delitem(sys.modules, "orchestrator.sinks.xlsx_file", raising=False)
+    for package in ("xlsxwriter", "obstore"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for target, words in (("a.xlsx", "[tables]"), ("s3://b/a.csv", "[objects]")):
+        ran = screen(world, "export", "labels", "-o", target)
+        assert (ran.status, "ORC6011" in ran.err, words in ran.err) == (78, True, True), ran.err
+
+
 REFUSED = (
     (("-o", "nowhere/out.jsonl"), 73, "mkdir -p"),
     (("-o", "."), 73, "is a folder"),
+    (("-o", "https://example.org/a.csv"), 73, "web server"),
     (("-o", "/dev/full"), 74, "make room"),
     (("-o", "out", "--format", "csvv"), 2, 'did you mean "csv"'),
     (("-o", "-", "--json"), 2, "both want stdout"),
