@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.cli.session import Session
 
 if TYPE_CHECKING:
+    from orchestrator.api.costing import DayPrices
     from orchestrator.domain.profile import Price, Profile
     from orchestrator.domain.progress import Prices
     from orchestrator.registry.session import Registry
@@ -42,6 +44,17 @@ def prices_of(session: Session) -> Prices:
         return profile.price_on(model, today) if profile else None
 
     today = session.console.now().date()
+    return functools.cache(price)
+
+
+def day_prices_of(session: Session) -> DayPrices:
+    """Return what tells the price of a provider's model on a day, from the profiles in force."""
+    known = functools.cache(functools.partial(profile_of, session))
+
+    def price(provider: str, model: str, day: date) -> Price | None:
+        profile = known(provider)
+        return profile.price_on(model, day) if profile else None
+
     return functools.cache(price)
 
 

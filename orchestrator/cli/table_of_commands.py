@@ -135,6 +135,12 @@ COMMANDS: tuple[Entry, ...] = (
         "the audit trail: who moved what, when and why",
     ),
     Entry(
+        "costs",
+        "orchestrator.cli.costs_cmd:costs",
+        "look",
+        "money by job, model, day: estimated, actual, wasted, saved",
+    ),
+    Entry(
         "errors",
         "orchestrator.cli.errors_cmd:errors",
         "look",

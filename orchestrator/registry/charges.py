@@ -51,6 +51,16 @@ def of_jobs(db: Connection, job_ids: Sequence[int]) -> dict[int, list[Row]]:
     return found
 
 
+def since(db: Connection, day: date | None = None, *, job_id: int | None = None) -> list[Row]:
+    """Return the ledger from a day on, of one job or of all, in the order of jobs and days."""
+    query = select(charges).order_by(charges.c.job_id, charges.c.day, charges.c.model)
+    if day is not None:
+        query = query.where(charges.c.day >= day.isoformat())
+    if job_id is not None:
+        query = query.where(charges.c.job_id == job_id)
+    return [_read(row) for row in db.execute(query).mappings()]
+
+
 def _read(row: RowMapping) -> Row:
     values = {name: row[name] for name in _CHARGE}
     charge = Charge(**{**values, "kind": ChargeKind(row["kind"])})

@@ -64,3 +64,24 @@ def test_prices_of_the_configuration_count(reviews):
     reviews.configure('[providers.sandbox.prices]\nm1 = { currency = "EUR", inputt = 1 }\n')
     ran = reviews.run("plan", "reviews.csv", "--prompt", PROMPT, "--model", "m1")
     assert (ran.status, 'did you mean "input"' in ran.err) == (78, True)
+
+
+def test_costs_are_told_by_what_is_asked_in_every_format(project):
+    assert project.submit(20, "labels", *BOUND).status == 0
+    assert project.run("watch", "labels", "--timeout", "60s").status in {0, 3}
+    (line,) = project.run("costs", "--json").data()
+    assert (line["name"], line["currency"], line["unpriced"]) == ("labels", "USD", 0)
+    assert float(line["estimated"]["amount"]) > 0
+    assert float(line["cost"]["amount"]) > float(line["wasted"]["amount"]) == 0
+    (line,) = project.run("costs", "--by", "model", "--since", "2d", "--json").data()
+    assert line["name"] == "sandbox/kimi-k2.6"
+    table = project.run("--format", "csv", "costs", "--by", "kind").out.splitlines()
+    assert table[0].startswith("name,requests,tokens_in")
+    assert table[1].startswith("answered,")
+    shown = project.run("costs", tty=True).out
+    assert "ESTIMATED" in shown
+    assert project.run("costs", "--since", "soon").status == 2
+    assert project.run("costs", "--job", "nobody").status == 66
+    plan = project.run("plan", "labels.jsonl", "--prompt", PROMPT, *BOUND, "--json").data()
+    assert plan["tokens"]["measured_over"] == line["requests"]
+    assert plan["expected_cost"] is not None
