@@ -31,9 +31,12 @@ _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 )
 @click.argument("file", metavar="FILE")
 @click.option("--name-suffix", metavar="TEXT", help="another run of the same file: NAME-TEXT")
+@click.option("--watch", is_flag=True, help="follow its jobs to their end, stage by stage")
 @dry_run_option()
 @click.pass_obj
-def apply(session: Session, /, file: str, name_suffix: str | None, dry_run: bool) -> None:
+def apply(
+    session: Session, /, file: str, name_suffix: str | None, watch: bool, dry_run: bool
+) -> int:
     """Submit the first jobs of a workflow file, and declare its stages: they start by themselves.
 
     Each stage begins when the job before it has ended, or as answers come (stream = true). The
@@ -49,7 +52,12 @@ def apply(session: Session, /, file: str, name_suffix: str | None, dry_run: bool
         check_name(job.spec)
     with App(session.configuration) as app:
         applied = api.apply(app.context(), workflow, actor=app.actor, dry_run=dry_run)
-        _tell(session, app, applied, dry_run=dry_run)
+        _tell(session, app, applied, dry_run=dry_run, alone=not watch)
+    if not watch or dry_run:
+        return 0
+    from orchestrator.cli.watch_cmd import follow_jobs  # noqa: PLC0415 - only --watch needs it
+
+    return follow_jobs(session, (applied.workflow,))
 
 
 def _checked(suffix: str | None) -> str:
@@ -62,7 +70,7 @@ def _checked(suffix: str | None) -> str:
     return suffix or ""
 
 
-def _tell(session: Session, app: App, applied: Applied, *, dry_run: bool) -> None:
+def _tell(session: Session, app: App, applied: Applied, *, dry_run: bool, alone: bool) -> None:
     from orchestrator.cli.submit_cmd import somebody_works  # noqa: PLC0415 - needs the service
 
     following = f"orchestrator graph {applied.workflow}"
@@ -82,7 +90,7 @@ def _tell(session: Session, app: App, applied: Applied, *, dry_run: bool) -> Non
             f"{name} is a stage of it that the file does not name any more; "
             f"to end it: orchestrator cancel {name}"
         )
-    if not dry_run and not somebody_works(app):
+    if alone and not dry_run and not somebody_works(app):
         session.console.note(
             "nobody is at work on this registry: start orchestrator daemon, "
             "or let watch do the work while it runs"

@@ -14,13 +14,15 @@ from orchestrator.cli.command import command
 from orchestrator.cli.options import DURATION
 from orchestrator.cli.session import Session
 from orchestrator.cli.watching import Display, display_of
-from orchestrator.domain.errors import RegistryError, WaitTimeout
+from orchestrator.cli.watching_stages import Stages, workflow_of
+from orchestrator.domain.errors import NotFound, RegistryError, WaitTimeout
 from orchestrator.domain.model import JobState
 
 if TYPE_CHECKING:
     from orchestrator.api.views import JobView
     from orchestrator.app import App
     from orchestrator.domain.model import Job
+    from orchestrator.registry.session import Registry
     from orchestrator.service.signals import Signals
 
 Progress = Literal["auto", "bar", "line", "json", "off"]
@@ -70,7 +72,7 @@ class _AllowedType(click.ParamType[Allowed]):
         "orchestrator watch --progress line",
     )
 )
-@click.argument("names", metavar="[JOB...]", nargs=-1)
+@click.argument("names", metavar="[JOB|WORKFLOW...]", nargs=-1)
 @click.option(
     "--timeout", type=DURATION, metavar="T", help="stop waiting after 90s, 6h, 3d: exit 4"
 )
@@ -129,13 +131,13 @@ def follow_jobs(
 
     log = log_of(session, quiet=not session.output.verbose)
     with Signals() as signals, App(session.configuration, tell=log.told) as app:
-        watched = _chosen(app, names)
-        if not watched:
+        watched, stages = _chosen(app, names)
+        if not watched and not stages.unfed():
             nothing: dict[str, object] = {"jobs": [], "exit_code": 0}
             session.console.result("watch", "no job is open: nothing to watch", nothing)
             return 0
         display = display_of(session, progress)
-        looking = Looking(session, app, watched, display)
+        looking = Looking(session, app, watched, display, stages=stages)
         try:
             ended = follow(app, signals, log, look=looking.look, timeout=timeout)
         finally:
@@ -145,19 +147,45 @@ def follow_jobs(
         if not ended:
             raise _not_finished(watched, timeout)
         status = exit_status(looking.views, allowed or Allowed())
+        if stages.unfed():
+            status = max(status, NEEDS_PERSON)
         display.finish(looking.views, status)
         return status
 
 
-def _chosen(app: App, names: Sequence[str]) -> list[Job]:
-    from orchestrator.api.lookup import find_job  # noqa: PLC0415 - help needs none of it
-    from orchestrator.registry import jobs  # noqa: PLC0415
+def _chosen(app: App, names: Sequence[str]) -> tuple[list[Job], Stages]:
+    """Return the jobs that are watched, and the stages whose jobs will be."""
+    from orchestrator.registry import jobs  # noqa: PLC0415 - help needs none of it
 
     registry = app.reading()
-    if names:
-        return list({job.id: job for job in (find_job(registry, name) for name in names)}.values())
-    with registry.read() as db:
-        return jobs.active(db)
+    if not names:
+        with registry.read() as db:
+            return jobs.active(db), Stages(registry)
+    found: dict[int, Job] = {}
+    workflows: list[str] = []
+    for name in names:
+        job = _job_or_none(registry, name)
+        if job is None:
+            workflows.append(workflow_of(registry, name))
+        else:
+            found[job.id] = job
+    stages = Stages(registry, workflows)
+    found |= {job.id: job for job in stages.jobs()}
+    return list(found.values()), stages
+
+
+def _job_or_none(registry: Registry, name: str) -> Job | None:
+    """Return the job of this name; None for the name of a workflow or of a stage to come."""
+    from orchestrator.api.lookup import find_job  # noqa: PLC0415 - help needs none of it
+
+    try:
+        return find_job(registry, name)
+    except NotFound as error:
+        try:
+            workflow_of(registry, name)
+        except NotFound:
+            raise error from None
+        return None
 
 
 class Looking:
@@ -171,6 +199,7 @@ class Looking:
         display: Display,
         *,
         works_alone: bool = False,
+        stages: Stages | None = None,
     ) -> None:
         from orchestrator.cli.looking import prices_of  # noqa: PLC0415 - help needs none of it
 
@@ -180,6 +209,7 @@ class Looking:
         self._display = display
         self._prices = prices_of(session)
         self._works_alone = works_alone
+        self._stages = stages
         self._said: set[str] = set()
         self.views: list[JobView] = []
 
@@ -192,6 +222,7 @@ class Looking:
         try:
             now = self._app.clock.now()
             registry = self._app.registry
+            self._take_in_stages()
             self.views = [
                 job_view(registry, job, now=now, prices=self._prices) for job in self._watched
             ]
@@ -199,7 +230,17 @@ class Looking:
             self._note(f"{error.message}: {error.why}; looking again")
             return False
         self._display.show(self.views)
+        stuck = [v.job.name for v in self.views if at_rest(v) and v.job.state not in _ENDED]
+        if self._stages is not None and self._stages.moving(stuck):
+            return False
         return all(at_rest(view) for view in self.views)
+
+    def _take_in_stages(self) -> None:
+        """Watch the jobs of stages that have begun meanwhile."""
+        known = {job.id for job in self._watched}
+        begun = self._stages.jobs() if self._stages is not None else []
+        active = [job for job in begun if job.id not in known and job.state not in _ENDED]
+        self._watched.extend(active)
 
     def _note(self, text: str) -> None:
         if text not in self._said:

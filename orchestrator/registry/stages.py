@@ -179,8 +179,9 @@ def forget(db: Connection, stage: Stage) -> None:
 def follow(db: Connection, job: Job, state: JobState, *, now: datetime) -> None:
     """Keep the stages behind a job in step as it moves to `state`; part of that very move.
 
-    Begun or ended, they are looked at at once; cancelled, so is the stage that feeds it. Reopened, it will have outcomes once more: what was
-    fed as they came is fed again, and what was held for the lack of them waits for them.
+    Begun or ended, they are looked at at once; cancelled, so is the stage that feeds it. Reopened,
+    it will have outcomes once more: what was fed as they came is fed again, and what was held for
+    the lack of them waits for them.
     """
     mine = stages.c.upstream == job.name
     if state in JOB_FINAL or job.state is JobState.REGISTERING:

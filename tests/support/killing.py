@@ -64,7 +64,7 @@ class Killer:
             new = self.phases() - set(self.died_in)
             if new:
                 process.send_signal(signal.SIGKILL)
-                self.died_in.append(min(new, key=PHASES.index))
+                self.died_in.append(min(new, key=self._phases.index))
                 return True
         return False
 
