@@ -282,7 +282,7 @@ def test_the_shell_is_given_commands_from_the_table_alone():
         "COMP_CWORD": "1",
     }
     done = python("-m", "orchestrator.cli.main", env=env)
-    assert done.stdout.split() == ["plain,config", "plain,completion"]
+    assert done.stdout.split() == ["plain,costs", "plain,config", "plain,completion"]
 
 
 def test_an_error_on_a_terminal_has_its_code_at_the_right(tmp_path):
