@@ -37,6 +37,7 @@ def tick(session: Session, job: str | None) -> int:
             "steps": dict(sorted(report.steps.items())),
             "looked_at": report.seen,
             "put_off": report.put_off,
+            "delivered": report.delivered,
             "next_at": report.next_at,
         }
         if done.busy:
@@ -51,6 +52,7 @@ def _said(session: Session, report: Report) -> str:
     did += [f"{name.replace('_', ' ')} {number:,}" for name, number in sorted(report.steps.items())]
     did += [human.plural(report.seen, "batch", "batches") + " looked at"] if report.seen else []
     did += [f"{report.put_off:,} put off (orchestrator status says why)"] if report.put_off else []
+    did += [human.plural(report.delivered, "delivery", "deliveries")] if report.delivered else []
     what = ", ".join(did) or "nothing was due"
     if report.next_at is None:
         return f"{what}; nothing is open"

@@ -13,6 +13,7 @@ from orchestrator.domain.spec import JobSpec, SinkSpec
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.plugins import find_sink
 from orchestrator.sinks.remote_files import is_url
+from orchestrator.sources.registry import is_sql
 
 BAD_SINK = "ORC6025"
 MODES = ("merge", "append")
@@ -138,7 +139,7 @@ def _check_key(spec: JobSpec, sink: SinkSpec, name: str) -> None:
 
 
 def _check_source(spec: JobSpec, sink: SinkSpec, name: str) -> None:
-    if not spec.source.startswith("sql:"):
+    if not is_sql(spec.source):
         raise bad_sink(
             name, "the job's source is no table", "name a sink: sql:CONNECTION/TABLE or a file"
         )
