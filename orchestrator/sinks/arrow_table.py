@@ -15,7 +15,7 @@ from orchestrator.domain.tariff import Costs
 from orchestrator.sinks.arrow_types import JSON, arrow_type
 from orchestrator.sinks.arrow_values import MISFITS, Codec, codec_of
 from orchestrator.sinks.joined import Joined
-from orchestrator.sinks.port import COLUMNS, Block, Header, OutcomeRow, block_of
+from orchestrator.sinks.port import COLUMNS, Block, Header, OutcomeRow, block_of, object_of
 
 NO_FIT = "ORC6010"
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -54,7 +54,7 @@ class ArrowTable:
         try:
             arrays = self._records.arrays(block.record)
             arrays += [codec.array(values) for codec, values in outcome]
-            arrays += self._answers.arrays([answer or "{}" for answer in block.answer])
+            arrays += self._answers.arrays(list(map(object_of, block.answer)))
         except Misfit as misfit:
             self._refuse(misfit, block.key[misfit.row])
         self._rows += len(block.record)
@@ -157,7 +157,10 @@ def _costs(values: Sequence[str | None], kind: pa.Decimal128Type) -> pa.Array:
         return pa.array(list(values), pa.string()).cast(kind, safe=False)
     raised = 10 ** (kind.scale - values.tariff.places)
     units = [None if each is None else each * raised for each in values.units]
-    whole = pa.array(units, pa.int64()).cast(pa.decimal128(kind.precision, 0))
+    try:
+        whole = pa.array(units, pa.int64()).cast(pa.decimal128(kind.precision, 0))
+    except OverflowError:  # nine million of the currency for one record
+        return pa.array(list(values), pa.string()).cast(kind, safe=False)
     return whole.view(kind)  # the same integers, with the point set
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from orchestrator.sinks.files import Output
-from orchestrator.sinks.port import COLUMNS, Header, OutcomeRow
+from orchestrator.sinks.port import COLUMNS, Header, OutcomeRow, object_of
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -53,7 +53,7 @@ class CsvSink:
         """Return the row's fields as text, before formulas are defused."""
         found = _cells(row.record, self._columns)
         found += [None if value is None else str(value) for value in row[1 : 1 + len(COLUMNS)]]
-        return found + _cells(row.answer or "{}", self._answer) if self._answer else found
+        return found + _cells(object_of(row.answer), self._answer) if self._answer else found
 
     def _line(self, cells: Sequence[str | None]) -> str:
         return self._delimiter.join([self._field(cell) for cell in cells]) + "\r\n"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from orchestrator.sinks.files import Output
-from orchestrator.sinks.port import Header, OutcomeRow
+from orchestrator.sinks.port import Header, OutcomeRow, object_of
 
 _encode = msgspec.json.encode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -52,7 +52,7 @@ class JsonlSink:
     def _members(self, answer: str | None) -> str:
         if not self._answer:
             return ""
-        members = _members(answer) if answer is not None else {}
+        members = _members(object_of(answer))
         return "".join(f"{key}{_raw(members.get(name))}" for name, key in self._answer)
 
 

@@ -47,6 +47,14 @@ class OutcomeRow(NamedTuple):
     key: str | None = None
 
 
+def object_of(answer: str | None) -> str:
+    """Return a checked answer as a JSON object's text: empty where there is none, or another kind.
+
+    A schema may name members and let other kinds of JSON pass.
+    """
+    return answer if answer is not None and answer.startswith("{") else "{}"
+
+
 class Block(NamedTuple):
     """Rows side by side: each field holds that field of every `OutcomeRow`, in order."""
 

@@ -26,7 +26,7 @@ from orchestrator.sinks.xlsx_file import cell_of, plain
 from orchestrator.sources.arrow_types import words_of
 
 FEW = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 READERS = {
     "parquet": pyarrow.parquet.read_table,

@@ -28,7 +28,7 @@ from orchestrator.sources.arrow_json import json_values
 from orchestrator.sources.registry import open_source
 
 FEW = settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 JSON_ROWS = st.lists(
     st.dictionaries(

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import zipfile
+from decimal import ROUND_DOWN, Decimal
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -17,13 +18,15 @@ from support.finished import completion, finished
 
 from orchestrator import api
 from orchestrator.domain.errors import SinkError
+from orchestrator.domain.profile import Price
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.domain.spec import Answer
+from orchestrator.domain.tariff import Costs, Tariff
 from orchestrator.engine.inferring import Inference
 from orchestrator.engine.source_columns import typed_columns
 from orchestrator.sinks import arrow_files, xlsx_file
 from orchestrator.sinks.arrow_table import ArrowTable
-from orchestrator.sinks.port import OutcomeRow, header_of
+from orchestrator.sinks.port import OutcomeRow, block_of, header_of
 
 JSON = st.recursive(
     st.none()
@@ -167,6 +170,28 @@ def test_members_of_checked_answers_are_typed_columns(registry):
     assert table.schema.field("n").type == pa.int64()
     assert table.column("n").to_pylist() == [5, None, None]
     assert table.column("any").to_pylist() == ["[1]", None, "x"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "xlsx"])
+def test_an_answer_that_fits_its_schema_without_being_an_object_has_no_members(registry, kind):
+    bodies = [completion("[1]"), completion('{"n": 5}')]
+    job = finished(
+        registry, ["{}"] * 2, bodies=bodies, answer=Answer(schema={"properties": {"n": {}}})
+    )
+    done = api.export(registry, job, Kept(), kind=kind)
+    assert done.rows == 2
+
+
+@pytest.mark.parametrize("price", ["0.6", "0.1234567", "900000000000000"])
+def test_costs_in_a_column_of_decimals_are_those_in_words(price):
+    rate = Decimal(price)
+    tariff = Tariff(Price(currency="USD", input=rate, cached_input=rate, output=rate, as_of=""))
+    costs = Costs(tariff, [tariff.units(n, 0, 0) for n in (1, 20_000, 3)])
+    costs[2] = None
+    block = block_of([OutcomeRow("{}", "succeeded")] * 3)._replace(cost=costs)
+    got = ArrowTable(header_of(())).of_block(block).column("cost").to_pylist()
+    point = Decimal(1).scaleb(-12)
+    assert got == [None if t is None else Decimal(t).quantize(point, ROUND_DOWN) for t in costs]
 
 
 def test_a_parquet_file_has_groups_of_rows_that_readers_can_skip(registry, monkeypatch):
