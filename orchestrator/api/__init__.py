@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.api.explaining import explain
     from orchestrator.api.exporting import Exported, export
     from orchestrator.api.failing import FailureGroup, failure_groups
+    from orchestrator.api.graphs import declared_graph, stored_graphs
     from orchestrator.api.listing import (
         EventView,
         batch_events,
@@ -75,6 +76,7 @@ _HOMES = {
     "cancel_job": "control",
     "cancel_stage": "control",
     "cost_of": "control",
+    "declared_graph": "graphs",
     "explain": "explaining",
     "export": "exporting",
     "failure_groups": "failing",
@@ -94,6 +96,7 @@ _HOMES = {
     "resume": "control",
     "retry": "control",
     "steerable": "control",
+    "stored_graphs": "graphs",
     "submit": "submission",
     "trace_record": "records",
     "unfed": "stage_views",
@@ -127,6 +130,7 @@ __all__ = [
     "cancel_job",
     "cancel_stage",
     "cost_of",
+    "declared_graph",
     "explain",
     "export",
     "failure_groups",
@@ -146,6 +150,7 @@ __all__ = [
     "resume",
     "retry",
     "steerable",
+    "stored_graphs",
     "submit",
     "trace_record",
     "unfed",

@@ -117,6 +117,12 @@ COMMANDS: tuple[Entry, ...] = (
         "list jobs, or show one in full",
     ),
     Entry(
+        "graph",
+        "orchestrator.cli.graph_cmd:graph",
+        "look",
+        "workflows: which job feeds which, states, counts; DOT, SVG",
+    ),
+    Entry(
         "batches",
         "orchestrator.cli.batches_cmd:batches",
         "look",
