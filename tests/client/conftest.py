@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator import JobSpec, Orchestrator
 
+SPEED = 36_000
 ROWS = [{"id": f"r-{n:03d}", "text": f"it is number {n}"} for n in range(12)]
 
 
@@ -26,12 +27,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def orc(registry_url: str, home: Path) -> Iterator[Orchestrator]:
-    with Orchestrator.sandbox(registry=registry_url) as opened:
+    with Orchestrator.sandbox(registry=registry_url, speed=SPEED) as opened:
         yield opened
 
 
 @pytest.fixture
 def lite(home: Path) -> Iterator[Orchestrator]:
     """The same on SQLite alone, for what no database has a part in."""
-    with Orchestrator.sandbox() as opened:
+    with Orchestrator.sandbox(speed=SPEED) as opened:
         yield opened
