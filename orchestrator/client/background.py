@@ -6,22 +6,30 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from orchestrator.client.following import Open, follow_until
-from orchestrator.domain.errors import RegistryError
+from orchestrator.client.following import Open, quiet_log
+from orchestrator.domain.errors import AlreadyRunning, RegistryError
+from orchestrator.service.daemon import working
 from orchestrator.service.signals import Signals
 
+_LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 5.0
 
 
 class Background:
-    """Works until it is stopped; a lost lease or registry is taken up again. Begins at once."""
+    """A daemon in a thread, at work when it is returned, until it is stopped.
+
+    A lost lease or registry is taken up again; while another worker has the SQLite registry it
+    stands by. `failed` is the error that it last met, None while all goes well.
+    """
 
     def __init__(self, open_app: Open) -> None:
         self._open = open_app
         self._signals = Signals()
-        self._thread = threading.Thread(target=self._run, name="orchestrator", daemon=True)
+        self._begun = threading.Event()
         self.failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="orchestrator", daemon=True)
         self._thread.start()
+        self._begun.wait()
 
     @property
     def alive(self) -> bool:
@@ -36,15 +44,30 @@ class Background:
 
     def _run(self) -> None:
         with self._signals as signals:
-            while not signals.stopping():
-                try:
-                    follow_until(self._open, _never, None, signals)
-                except RegistryError as error:
-                    self.failed = error
-                    signals.wait(_AGAIN_SECONDS)
-                except Exception as error:
-                    self.failed = error
-                    return
+            try:
+                while not signals.stopping():
+                    self._stretch(signals)
+            except Exception as error:
+                self.failed = error
+            finally:
+                self._begun.set()
+
+    def _stretch(self, signals: Signals) -> None:
+        """Work under one lease, or wait a while where that can't be."""
+        try:
+            with (
+                self._open() as app,
+                working(app, "daemon", quiet_log(app), on_tick=signals.ring) as ticker,
+            ):
+                self.failed = None
+                self._begun.set()
+                while not signals.stopping() and not ticker.lost:
+                    signals.wait(_LOOK_SECONDS)
+                    self.failed = ticker.failed
+        except (RegistryError, AlreadyRunning) as error:
+            self.failed = error
+            self._begun.set()
+            signals.wait(_AGAIN_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +83,3 @@ class Background:
     def __repr__(self) -> str:
         """Return one line."""
         return f"<Background {'at work' if self.alive else 'stopped'}>"
-
-
-def _never(_working: bool) -> bool:
-    return False

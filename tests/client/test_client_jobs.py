@@ -104,11 +104,21 @@ def test_the_work_is_done_by_ticks(orc: Orchestrator):
 def test_a_daemon_in_a_thread_does_the_work_and_who_waits_only_looks(orc: Orchestrator):
     job = orc.submit(a_spec())
     with orc.daemon() as daemon:
+        assert orc.status().fleet.daemons == 1
         job.wait(timeout="60s")
         assert daemon.alive
         assert daemon.failed is None
     assert not daemon.alive
     assert job.finished
+
+
+def test_a_second_daemon_works_beside_the_first_or_stands_by(orc: Orchestrator, registry_url: str):
+    with orc.daemon() as first, orc.daemon() as second:
+        assert first.failed is None
+        alone = registry_url.startswith("sqlite")
+        assert isinstance(second.failed, errors.AlreadyRunning) == alone
+        assert orc.submit(a_spec()).wait(timeout="60s").finished
+        assert second.alive
 
 
 def test_waiting_ends_with_its_time_and_leaves_the_job_alone(lite: Orchestrator):
