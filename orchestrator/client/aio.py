@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from orchestrator.client.costs import Cost, Since
 from orchestrator.client.following import Duration
+from orchestrator.client.graph import WorkflowGraph
 from orchestrator.client.job import Job, Verified
 from orchestrator.client.looking import Words
 from orchestrator.client.options import Setting
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         JobView,
         Steered,
     )
+    from orchestrator.api.costing import By
     from orchestrator.api.delivering import Delivering
     from orchestrator.api.overview import Overview
     from orchestrator.api.providers import ProviderView
@@ -119,6 +122,16 @@ class AsyncOrchestrator:
     ) -> list[EventView]:
         """Do as `Orchestrator.events` does."""
         return await in_thread(self.sync.events, job, where, after=after, limit=limit)
+
+    async def costs(
+        self, by: By = "job", *, since: Since = None, job: str | None = None
+    ) -> list[Cost]:
+        """Do as `Orchestrator.costs` does."""
+        return await in_thread(self.sync.costs, by, since=since, job=job)
+
+    async def graph(self, workflow: str | None = None) -> list[WorkflowGraph]:
+        """Do as `Orchestrator.graph` does."""
+        return await in_thread(self.sync.graph, workflow)
 
     async def doctor(self, provider: str | None = None, *, offline: bool = False) -> list[Check]:
         """Do as `Orchestrator.doctor` does."""

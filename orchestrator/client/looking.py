@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
+from orchestrator.api.costing import DayPrices
 from orchestrator.api.lookup import find_job
 from orchestrator.app import App
 from orchestrator.domain.errors import ConfigError, NotFound
@@ -69,6 +70,18 @@ class Look:
         except ConfigError:
             return None
         return profile.price_on(model, self.app.clock.now().date())
+
+    @functools.cached_property
+    def day_prices(self) -> DayPrices:
+        """What a model costs on a day, None where nobody says."""
+
+        def price(provider: str, model: str, day: date) -> Price | None:
+            try:
+                return self.app.providers.profile(provider).price_on(model, day)
+            except ConfigError:
+                return None
+
+        return functools.cache(price)
 
     def currency(self, provider: str) -> str | None:
         """Return the currency of a provider's prices, None where none is known."""

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator import api
 from orchestrator.api import overview, providers
+from orchestrator.api.costing import By
+from orchestrator.api.graphs import stored_graphs
 from orchestrator.app import App
 from orchestrator.client.answer_types import AnswerType
 from orchestrator.client.background import Background
+from orchestrator.client.costs import Cost, Since, costs
 from orchestrator.client.declaring import Declared, declare
 from orchestrator.client.following import interrupts
+from orchestrator.client.graph import WorkflowGraph
 from orchestrator.client.job import Job
 from orchestrator.client.looking import Look, Words
 from orchestrator.client.options import Options, Setting
@@ -209,6 +213,20 @@ class Orchestrator:
             sort="newest" if after is None else "oldest",
             limit=limit,
         )
+
+    def costs(self, by: By = "job", *, since: Since = None, job: str | None = None) -> list[Cost]:
+        """Return what was spent, by job, model, day, provider or kind; never in mixed currencies.
+
+        `since` is a day (UTC) or an age: `"30d"`.
+        """
+        return costs(self._look, by, since, job)
+
+    def graph(self, workflow: str | None = None) -> list[WorkflowGraph]:
+        """Return the workflows that were applied, or the one of this name. Raises NotFound."""
+        look = self._look
+        if workflow is None and look.is_empty:
+            return []
+        return [WorkflowGraph(found) for found in stored_graphs(look.registry, workflow)]
 
     def doctor(self, provider: str | None = None, *, offline: bool = False) -> list[Check]:
         """Check registry, disk, key, clock and provider; each finding with what to do."""

@@ -316,6 +316,18 @@ def test_a_budget_holds_the_job_before_the_batch_and_is_raised(orc: Orchestrator
     assert job.wait(timeout="60s").finished
 
 
+def test_what_was_spent_is_told_by_job_and_adds_up_with_the_outcomes(orc: Orchestrator):
+    assert orc.costs() == []
+    job = orc.submit(a_spec()).wait(timeout="60s")
+    (spent,) = orc.costs(since="1d", job="labels")
+    assert spent.cost
+    assert (spent.name, spent.requests, spent.cost.currency) == ("labels", 12, "USD")
+    assert spent.cost.amount == sum(outcome.cost or 0 for outcome in job.outcomes())
+    assert [line.name for line in orc.costs("model")] == ["sandbox/kimi-k2.6"]
+    with pytest.raises(errors.UsageError, match="neither a day nor an age"):
+        orc.costs(since="lately")
+
+
 def test_a_budget_that_can_not_be_kept_is_refused(lite: Orchestrator):
     with pytest.raises(errors.GuardError) as refused:
         lite.submit(a_spec(budget="5 USD"))
@@ -359,3 +371,10 @@ def test_a_workflow_is_applied_and_goes_through_by_itself(orc: Orchestrator, hom
         orc.job("second").wait(timeout="60s", raise_on_failed=True)
     assert [o.key for o in orc.job("second").outcomes()] == [row["id"] for row in ROWS]
     assert orc.apply("flow.toml").jobs[0].status == "already_submitted"
+    (graph,) = orc.graph()
+    assert str(graph).splitlines()[0] == "workflow twice"
+    assert repr(graph) == "<WorkflowGraph 'twice' 2 jobs>"
+    assert graph._repr_svg_().startswith("<svg")
+    assert [node["job"] for node in graph.to_dict()["jobs"]] == ["first", "second"]
+    with pytest.raises(errors.NotFound):
+        orc.graph("thrice")
