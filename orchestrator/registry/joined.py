@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -60,7 +61,10 @@ def joined_range(db: Connection, first: int, last: int) -> JoinedRange | None:
 
 @functools.cache
 def _query(dialect: str) -> Select[Any]:
-    """Return the query: the order of a subquery is the one in which its rows are joined."""
+    """Return the query: the order of a subquery is the one in which its rows are joined.
+
+    The range is named for each table: PostgreSQL draws no such conclusion from equal columns.
+    """
     key = func.coalesce(requests.c.key, requests.c.custom_id)
     quoted = func.json_quote(key) if dialect == "sqlite" else cast(func.to_json(key), Text)
     rows = (
@@ -77,8 +81,11 @@ def _query(dialect: str) -> Select[Any]:
             _is_odd().label("odd"),
         )
         .join(payloads, payloads.c.request_id == requests.c.id)
-        .outerjoin(responses, responses.c.request_id == requests.c.id)
-        .where(requests.c.id.between(bindparam("first"), bindparam("last")))
+        .outerjoin(
+            responses,
+            and_(responses.c.request_id == requests.c.id, _in_range(responses.c.request_id)),
+        )
+        .where(_in_range(requests.c.id), _in_range(payloads.c.request_id))
         .order_by(requests.c.id)
         .subquery()
     )
@@ -100,15 +107,19 @@ _TOKENS = ("tokens_in", "tokens_out", "tokens_cached")
 
 
 def _is_odd() -> ColumnElement[bool]:
-    tried = select(failures.c.id).where(failures.c.request_id == requests.c.id).exists()
+    tried = select(failures.c.request_id).where(_in_range(failures.c.request_id))
     return or_(
         requests.c.state != RequestState.SUCCEEDED.value,
         responses.c.tokens_in.is_(None),
         responses.c.tokens_out.is_(None),
         responses.c.tokens_cached > responses.c.tokens_in,
         responses.c.source.in_(UNSENT),
-        tried,
+        requests.c.id.in_(tried),
     )
+
+
+def _in_range(column: ColumnElement[int]) -> ColumnElement[bool]:
+    return column.between(bindparam("first"), bindparam("last"))
 
 
 def _numbers(column: ColumnElement[Any]) -> ColumnElement[str]:
