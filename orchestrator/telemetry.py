@@ -91,6 +91,8 @@ TEXTS: Mapping[str, Text] = {
     "Superseded": Text("superseded", "info", "given up; its requests wait again"),
     # what happens around them
     "Finished": Text("job_finished", "info", "finished: {succeeded} of {records} succeeded"),
+    "Held": Text("job_held", "warning", "held: {reason}"),
+    "CanaryJudged": Text("canary_judged", "info", "the canary has {word}: {measured}"),
     "Delivered": Text("delivered", "info", "the sink {sink} has every outcome"),
     "put_off": Text("put_off", "warning", "put off: {message}"),
     "claim_lost": Text("claim_lost", "warning", "left to another worker: {message}"),

@@ -32,6 +32,9 @@ def job_lines(view: JobView, console: Console) -> Iterator[str]:
     money = money_line(view)
     if money:
         yield f" {money}"
+    if view.canary is not None:
+        words = _CANARY[view.job.canary]
+        yield f" canary of {human.plural(view.canary.records, 'record')}: {words}"
     if view.batches:
         counts = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in view.batches.items())
         yield f" batches: {counts}"
@@ -46,6 +49,14 @@ def sink_line(sink: SinkView) -> str:
     """Return how far a sink is: `sink out.csv: 300 rows, done`."""
     line = f"sink {human.plain(sink.sink)}: {human.plural(sink.rows, 'row')}, {sink.state}"
     return f"{line}: {human.plain(sink.reason)}" if sink.reason else line
+
+
+_CANARY = {
+    None: "out; the rest waits for its verdict",
+    "passed": "passed",
+    "failed": "failed",
+    "accepted": "failed, and accepted",
+}
 
 
 def state_of(view: JobView, console: Console) -> str:

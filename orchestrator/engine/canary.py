@@ -14,7 +14,7 @@ from orchestrator.domain.charging import priced_anew
 from orchestrator.domain.holds import CANARY
 from orchestrator.domain.model import Job, RequestState
 from orchestrator.domain.spec import Canary, JobSpec
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.provider.answer_text import answer_text
 from orchestrator.registry import charges, events, jobs, requests, slices
 from orchestrator.registry.requests import request_id
@@ -71,6 +71,8 @@ def _judged(
     data |= {"broken": [verdict.condition for verdict in broken]} if broken else {}
     now = ctx.now()
     events.record(db, f"canary_{word}", at=now, actor=ctx.actor, job_id=job.id, data=data)
+    told = "; ".join(verdict.measured for verdict in verdicts)
+    ctx.tell(Told(kind="CanaryJudged", job=job, facts={"word": word, "measured": told}))
     if broken and hold:
         reason = _words(found, verdicts, broken)
         jobs.hold(db, job, code=CANARY, reason=reason, now=now, actor=ctx.actor)

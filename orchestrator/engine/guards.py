@@ -31,7 +31,7 @@ from orchestrator.domain.money import Money
 from orchestrator.domain.pacing import seconds
 from orchestrator.domain.packing import SizedRequest, load_of
 from orchestrator.domain.profile import Price
-from orchestrator.engine.context import Context
+from orchestrator.engine.context import Context, Told
 from orchestrator.engine.ledger import in_flight, ratios, spent
 from orchestrator.registry import identity, jobs
 
@@ -142,6 +142,8 @@ def _reached(limit: Limit) -> str:
 def _held(ctx: Context, db: Connection, job: Job, code: str, reason: str) -> list[SizedRequest]:
     now = ctx.now()
     jobs.hold(db, job, code=code, reason=reason, now=now, actor=ctx.actor)
+    if job.hold_code != code:
+        ctx.tell(Told(kind="Held", job=job, facts={"code": code, "reason": reason}))
     due_at = now + seconds(ctx.pace.cap)
     if code in OF_A_DAY:
         due_at = min(due_at, next_day(now))

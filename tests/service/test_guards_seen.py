@@ -85,3 +85,24 @@ def test_costs_are_told_by_what_is_asked_in_every_format(project):
     plan = project.run("plan", "labels.jsonl", "--prompt", PROMPT, *BOUND, "--json").data()
     assert plan["tokens"]["measured_over"] == line["requests"]
     assert plan["expected_cost"] is not None
+
+
+def test_watching_ends_when_a_guard_holds_and_goes_on_when_it_is_lifted(project):
+    guards = ("--canary", "5", "--require", "valid_json > 99%", "--budget", "1 USD")
+    assert project.submit(20, "labels", *BOUND, *guards).status == 0
+    watched = project.run("watch", "labels", "--timeout", "60s")
+    assert watched.status == 3
+    shown = project.run("jobs", "show", "labels", tty=True).out
+    assert "canary of 5 records: failed" in shown
+    assert "budget $1.00" in shown
+    assert "valid_json 0% (0 of 5), wanted valid_json > 99%" in shown
+    status = project.run("status", tty=True)
+    assert status.status == 3
+    assert "ORC7020" in status.out
+    data = project.run("jobs", "show", "labels", "--json").data()
+    assert (data["state"], data["held"]["code"]) == ("held", "ORC7020")
+    assert data["canary"]["state"] == "failed"
+    assert project.run("resume", "labels").status == 0
+    assert project.run("watch", "labels", "--timeout", "60s").status in {0, 3}
+    data = project.run("jobs", "show", "labels", "--json").data()
+    assert (data["state"], data["canary"]["state"], data["held"]) == ("finished", "accepted", None)
