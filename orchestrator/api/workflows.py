@@ -15,6 +15,8 @@ from orchestrator.api.workflow_columns import check_columns
 from orchestrator.domain.errors import GuardError
 from orchestrator.domain.model import Job, Stage
 from orchestrator.domain.workflow import StagePlan, Workflow, no_such_job
+from orchestrator.engine.admission import admit_unread
+from orchestrator.engine.checking_sinks import check_sinks
 from orchestrator.engine.context import Context
 from orchestrator.engine.opening import opening
 from orchestrator.engine.registration import Progress, no_progress
@@ -61,6 +63,9 @@ def apply(
     with ctx.registry.read() as db:
         found = _look(db, workflow)
     check_columns(ctx, workflow, found.outside)
+    for job in workflow.stages:
+        check_sinks(job.spec)
+        admit_unread(ctx, job.spec)
     if dry_run or len(workflow.roots) > 1:
         done = [_rehearse(ctx, job) for job in workflow.roots]
     if not dry_run:

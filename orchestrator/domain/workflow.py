@@ -23,9 +23,11 @@ WHOLE_ONLY: Mapping[str, str] = {
     "dedup": "equal requests are found among all of them",
     "cache": "what the cache has is answered before the job begins",
     "canary": "the first slice is judged before the rest is there",
-    "changed_only": "what has changed is found among all of them",
 }
 """What a stage can't have that takes records as they come, and why."""
+
+
+_RUNS = "each run of it has another name, and the stages behind it know one name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ def workflow(name: str, jobs: Sequence[StagePlan]) -> Workflow:
     """Return the jobs as a workflow. Raises ConfigError for names that meet and for a circle."""
     _refuse_same_names(jobs)
     for job in jobs:
+        if job.spec.changed_only:
+            raise _refusal(job, "be part of a workflow and have", "changed_only", _RUNS)
         if job.stream:
             _refuse_what_needs_all(job)
     return Workflow(name, tuple(_in_order(jobs)))
@@ -131,14 +135,18 @@ def _refuse_what_needs_all(job: StagePlan) -> None:
     plain = JobSpec(name="", source="", provider="")
     for name, why in WHOLE_ONLY.items():
         if getattr(job.spec, name) != getattr(plain, name):
-            raise ConfigError(
-                f"job {job.name} can't take records as they come and have {name}",
-                code=NOT_AS_THEY_COME,
-                where=job.where,
-                why=why,
-                safe="nothing was registered, nothing was sent",
-                next=f"leave out {name}, or stream = true",
-            )
+            raise _refusal(job, "take records as they come and have", name, why)
+
+
+def _refusal(job: StagePlan, what: str, name: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"job {job.name} can't {what} {name}",
+        code=NOT_AS_THEY_COME,
+        where=job.where,
+        why=why,
+        safe="nothing was registered, nothing was sent",
+        next=f"leave out {name}" + (", or stream = true" if job.stream else ""),
+    )
 
 
 def no_such_job(job: StagePlan, known: Collection[str]) -> ConfigError:

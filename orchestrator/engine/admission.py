@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.domain.budget import Budgets
 from orchestrator.domain.canary import COST, read_condition
+from orchestrator.domain.cost import output_bound
 from orchestrator.domain.errors import BudgetExceeded, GuardError, UsageError
 from orchestrator.domain.holds import NO_BOUND, NO_PRICE, OTHER_CURRENCY
 from orchestrator.domain.model import Job
@@ -34,6 +35,21 @@ def admit(ctx: Context, spec: JobSpec, models: Sequence[ModelStats]) -> None:
             _keepable(whose, limit, prices, stats, profile)
         if not prices and _judges_cost(spec):
             raise _no_price("the canary's cost_per_record", stats.model, profile, GuardError)
+
+
+def admit_unread(ctx: Context, spec: JobSpec) -> None:
+    """Refuse what can be refused of a job before a record of it is there. Raises as `admit`."""
+    if spec.model is None:
+        return
+    bound = output_bound(spec.body)
+    one = ModelStats(
+        spec.model,
+        first_position=0,
+        requests=1,
+        tokens_out_known=bound or 0,
+        unbounded=int(bound is None),
+    )
+    admit(ctx, spec, [one])
 
 
 def limits_of(spec: JobSpec, budgets: Budgets) -> Iterator[tuple[str, Money]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from support.world import World
 
 from orchestrator import api
 from orchestrator.domain.errors import (
+    ClaimLost,
     ConfigError,
     GuardError,
     NameTaken,
@@ -19,7 +23,8 @@ from orchestrator.domain.errors import (
     SourceError,
 )
 from orchestrator.domain.model import JobState, StageState
-from orchestrator.domain.workflow import Workflow
+from orchestrator.domain.workflow import Workflow, workflow
+from orchestrator.engine.steps.feed import feed
 from orchestrator.registry import stages
 from orchestrator.registry.tables import events, jobs
 from orchestrator.registry.tables import stages as stages_table
@@ -258,3 +263,34 @@ def test_a_stage_may_stand_behind_a_job_of_another_file(world: World, read: Read
     api.apply(world.context, read(alone), actor="test")
     world.rest()
     assert world.job("judge").books.succeeded == 5
+
+
+def test_a_budget_that_a_stage_could_never_keep_is_refused_before_anything_is_registered(
+    world: World, read: Read
+) -> None:
+    flow = read()
+    spec = msgspec.structs.replace(flow.stages[1].spec, budget="5 USD")
+    plans = [*flow.jobs[:2], replace(flow.stages[1], spec=spec)]
+    with pytest.raises(GuardError, match="nothing bounds the answers"):
+        api.apply(world.context, workflow("reviews", plans), actor="test")
+    assert rows_of(world, jobs) == rows_of(world, stages_table) == 0
+
+
+def test_a_job_that_sends_changes_only_is_no_part_of_a_workflow(read: Read) -> None:
+    flow = read()
+    spec = msgspec.structs.replace(flow.roots[0].spec, changed_only=True)
+    with pytest.raises(ConfigError, match="changed_only") as caught:
+        workflow("reviews", [replace(flow.roots[0], spec=spec)])
+    assert caught.value.code == "ORC1133"
+
+
+def test_a_stage_that_was_taken_over_is_not_written_by_who_had_it(world: World, read: Read) -> None:
+    api.apply(world.context, read(), actor="test")
+    now = world.clock.now()
+    claim = partial(stages.claim, worker="worker-1", now=now, limit=9)
+    mine = next(s for s in world.registry.write(claim) if s.name == "rewrite")
+    world.registry.write(lambda db: stages.take_over(db, mine, due_at=now))
+    with pytest.raises(ClaimLost):
+        feed(world.context, mine)
+    world.rest()
+    assert world.job("judge").books.succeeded == 12

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from orchestrator.domain import rules
-from orchestrator.domain.errors import OrchestratorError, RegistryError, SourceError
+from orchestrator.domain.errors import NotFound, OrchestratorError, RegistryError, SourceError
 from orchestrator.domain.feeding import AT_WORK, DROPPED, Hold, Move, next_move
 from orchestrator.domain.intake import BadRow, Record, Request, Violation
 from orchestrator.domain.model import Job, JobState, Stage
@@ -26,6 +26,8 @@ from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.transitions import JOB_FINAL, Reopened
 from orchestrator.engine import sharing
+from orchestrator.engine.admission import admit_unread
+from orchestrator.engine.checking_sinks import check_sinks
 from orchestrator.engine.context import Context, Told, read_spec
 from orchestrator.engine.handing_on import read_options
 from orchestrator.engine.intake import OneByOne
@@ -127,8 +129,9 @@ def _whole(ctx: Context, stage: Stage) -> None:
 
 def _complete(ctx: Context, stage: Stage, db: Connection) -> None:
     job = jobs.find(db, stage.name)
-    if job is not None:
-        complete(ctx, db, job.id, ctx.actor, stage)
+    if job is None:
+        raise NotFound(f"the job of stage {stage.name} was removed just now")
+    complete(ctx, db, job.id, ctx.actor, stage)
 
 
 def _has_records(ctx: Context, spec: JobSpec) -> bool:
@@ -148,6 +151,8 @@ def _begin(ctx: Context, stage: Stage) -> None:
     broken = rules.job_violations(spec, profile)
     if broken:
         raise SourceError(broken[0].reason, code=broken[0].code)
+    check_sinks(spec)
+    admit_unread(ctx, spec)
     OneByOne(spec, profile, coming)
     job, _ = enter(ctx, spec, _digest(spec, upstream), coming.shape(), ctx.actor, stage=stage)
     ctx.registry.write(lambda db: complete(ctx, db, job.id, ctx.actor, stage))
