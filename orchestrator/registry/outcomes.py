@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from orchestrator.domain.filters import Filter
@@ -163,7 +163,9 @@ def count(db: Connection, job_id: int, where: Filter) -> int:
 
 def sourced(db: Connection, first: int, last: int, where: Filter = ()) -> list[Sourced]:
     """Return the records of a range of ids that match, in source order."""
-    return _sourced(db, requests.c.id.between(first, last), where)
+    # For both tables: PostgreSQL does not conclude a range of one from equal ids in the other.
+    which = and_(*(c.between(first, last) for c in (requests.c.id, payloads.c.request_id)))
+    return _sourced(db, which, where)
 
 
 def answered(db: Connection, first: int, last: int) -> list[Answered]:
