@@ -94,6 +94,8 @@ TEXTS: Mapping[str, Text] = {
     "Held": Text("job_held", "warning", "held: {reason}"),
     "CanaryJudged": Text("canary_judged", "info", "the canary has {word}: {measured}"),
     "Delivered": Text("delivered", "info", "the sink {sink} has every outcome"),
+    "stage_fed": Text("stage_fed", "info", "the stage has its {rows} records"),
+    "stage_held": Text("stage_held", "error", "stage {stage} needs you: {message}"),
     "put_off": Text("put_off", "warning", "put off: {message}"),
     "claim_lost": Text("claim_lost", "warning", "left to another worker: {message}"),
     "odd_lines": Text(

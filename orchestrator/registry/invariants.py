@@ -26,7 +26,15 @@ from sqlalchemy import (
     select,
 )
 
-from orchestrator.domain.model import Batch, BatchState, Job, RequestState, StrayVerdict
+from orchestrator.domain.model import (
+    Batch,
+    BatchState,
+    Job,
+    JobState,
+    RequestState,
+    StageState,
+    StrayVerdict,
+)
 from orchestrator.domain.transitions import SETTLED
 from orchestrator.registry import batches as batch_rows
 from orchestrator.registry.bulk import among
@@ -43,6 +51,7 @@ from orchestrator.registry.tables import (
     quarantine,
     requests,
     responses,
+    stages,
     strays,
     workers,
 )
@@ -281,7 +290,22 @@ def _unexplained(job: int | None) -> Select[Any]:
     return _of_requests(job, closed, ~final)
 
 
+def _fed_records(job: int | None) -> Select[Any]:
+    query = _subjects(text=stages.c.name).select_from(stages)
+    query = query.join(jobs, jobs.c.id == stages.c.job_id)
+    return _of(query.where(stages.c.rows != jobs.c.records).order_by(stages.c.id), job)
+
+
+def _grows_alone(job: int | None) -> Select[Any]:
+    fed = stages.c.job_id == jobs.c.id, stages.c.state != StageState.FED
+    open_states = (JobState.RUNNING, JobState.PAUSED)
+    alone = ~select(stages.c.id).where(*fed).exists()
+    return _of(_subjects().where(jobs.c.growing, jobs.c.state.in_(open_states), alone), job)
+
+
 LAWS: tuple[Law, ...] = (
+    Law("I1", "records counted by a stage = its job's", _fed_records),
+    Law("I11", "a job that grows is fed by a stage", _grows_alone),
     Law("I1", "answers counted by a batch = succeeded + failed", _miscounted),
     Law("I1", "odd lines counted by a batch = its rows in quarantine", _odd_lines),
     Law("I2", "each assigned record travels in exactly one unsettled batch", _astray),

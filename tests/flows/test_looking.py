@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from support.world import World
 
 from flows.test_feeding import declare, stage
 from orchestrator import api
 from orchestrator.api import explaining
 from orchestrator.domain.model import JobState, StageState
+from orchestrator.registry.invariants import LAWS, broken
+from orchestrator.registry.tables import jobs as jobs_table
+from orchestrator.registry.tables import stages as stages_table
 from orchestrator.sandbox.temper import Batches, Lines, Temper
 
 
@@ -115,3 +119,21 @@ def test_a_growing_job_without_an_open_record_says_what_it_waits_for(world: Worl
     view = api.job_view(world.registry, world.job("rewrite"), now=world.clock.now())
     assert view.waits_for.words == "waits for labels: 5 open"
     assert view.state == "running"
+
+
+def test_verify_finds_a_stage_that_counts_wrong_and_a_job_that_grows_alone(world: World) -> None:
+    declare(world, "rewrite", "labels", stream=True)
+    world.submit(5)
+    world.rest()
+    laws = {"records counted by a stage = its job's", "a job that grows is fed by a stage"}
+    assert broken_laws(world) & laws == set()
+    world.registry.write(lambda db: db.execute(sa.update(stages_table).values(rows=4)))
+    grows = {"growing": True, "state": JobState.RUNNING}
+    mine = jobs_table.c.name == "rewrite"
+    world.registry.write(lambda db: db.execute(sa.update(jobs_table).where(mine).values(grows)))
+    assert broken_laws(world) & laws == laws
+
+
+def broken_laws(world: World) -> set[str]:
+    with world.registry.read() as db:
+        return {law.words for law in LAWS if broken(db, law, None)[0]}
