@@ -6,13 +6,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 from orchestrator.app import App
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.money import Money
 from orchestrator.domain.units import parse_duration, parse_money
 from orchestrator.service.following import follow
-from orchestrator.service.signals import Signals
+from orchestrator.service.signals import EXIT_OF, Signals
 from orchestrator.telemetry import Log
 
 Duration = str | float | timedelta | None
@@ -46,12 +47,20 @@ def money_of(text: str) -> Money:
 def interrupts() -> Iterator[Signals]:
     """Take INT and TERM for the length of the block, then let them do what they would have done.
 
-    Short calls end and claims are given back first; in a thread nothing is taken.
+    Short calls end and claims are given back first; a second one is not waited for, and leaves the
+    process alive too. In a thread nothing is taken.
     """
-    with Signals() as signals:
+    with Signals(leave=_at_once) as signals:
         yield signals
     if signals.stopped_by is not None:
         signal.raise_signal(signals.stopped_by)
+
+
+def _at_once(status: int) -> NoReturn:
+    """Do as a second INT or TERM does where nobody takes it, but never end a notebook's kernel."""
+    if status == EXIT_OF[signal.SIGINT]:
+        raise KeyboardInterrupt
+    raise SystemExit(status)
 
 
 def follow_until(

@@ -141,6 +141,26 @@ def test_an_interrupt_ends_the_watching_and_not_the_job(lite: Orchestrator):
     assert job.wait(timeout="60s").finished
 
 
+@pytest.mark.parametrize(
+    ("second", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_second_interrupt_is_not_waited_for_and_ends_no_process(
+    second: signal.Signals, ends: type[BaseException], lite: Orchestrator
+):
+    job = lite.submit(a_spec())
+    after: list[str] = []
+
+    def take(_chunk: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(second)
+        after.append("never")
+
+    with pytest.raises(ends):
+        job.deliver(take, timeout="60s")
+    assert after == []
+    assert job.wait(timeout="60s").finished
+
+
 def test_a_paused_job_is_at_rest_until_it_is_resumed(lite: Orchestrator):
     job = lite.submit(a_spec())
     assert job.pause().jobs == ["labels"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,29 @@ def test_ready_batch_lines_are_recognised(lite: Orchestrator):
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
     plan = lite.plan(a_spec(source=[line], key=None, prompt=None), show=1)
     assert plan.samples == [body]
+
+
+def test_a_query_is_a_source_and_its_table_a_sink(registry_url: str, home: Path):
+    with sqlite3.connect(home / "shop.db") as shop:
+        shop.execute("CREATE TABLE reviews (id INTEGER PRIMARY KEY, text TEXT, stars INTEGER)")
+        shop.executemany("INSERT INTO reviews VALUES (?, ?, ?)", [(1, "ok", 3), (2, "bad", 1)])
+    shop.close()
+    settings = {"connections.shop.url": f"sqlite:///{home}/shop.db"}
+    with Orchestrator.sandbox(registry=registry_url, settings=settings) as orc:
+        spec = a_spec(
+            source="sql:shop",
+            source_options={"query": "SELECT id, text FROM reviews WHERE stars < 3"},
+            sinks=[{"sql": "shop", "table": "answers"}],
+        )
+        job = orc.submit(spec).wait(timeout="60s", raise_on_failed=True)
+        assert [dict(o.record) for o in job.outcomes()] == [{"id": 2, "text": "bad"}]
+    with sqlite3.connect(home / "shop.db") as shop:
+        assert shop.execute("SELECT id, outcome FROM answers").fetchall() == [(2, "succeeded")]
+    shop.close()
+
+
+def test_only_what_is_new_or_changed_is_sent_again(orc: Orchestrator):
+    orc.submit(a_spec(changed_only=True)).wait(timeout="60s")
+    rows = [{**ROWS[0], "text": "another text"}, *ROWS[1:], {"id": "r-new", "text": "new"}]
+    again = orc.submit(a_spec(source=rows, changed_only=True))
+    assert (again.name, [o.key for o in again.outcomes()]) == ("labels-2", ["r-000", "r-new"])
