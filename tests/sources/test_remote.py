@@ -10,7 +10,7 @@ from support.object_store import serving
 from orchestrator.domain.errors import NotFound, SourceError
 from orchestrator.sources.registry import open_source
 
-SECRET = "wJalrXUtnFEMI-secret"
+SECRET = "a-secret-of-the-environment"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def s3(objects, monkeypatch):
     for name, value in {
         "AWS_ENDPOINT_URL": objects.url,
         "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_ACCESS_KEY_ID": "a-key-id",
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_REGION": "eu-central-1",
     }.items():
