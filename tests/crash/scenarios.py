@@ -381,7 +381,7 @@ _ALL = (
     ),
     Scenario(
         name="sinks-that-fail",
-        meets=["delivery_held", "delivery_released", "delivered"],
+        meets=["delivery_held", "delivery_released", "delivery_restarted", "delivered"],
         begin=answers_for_bad_sinks,
         script=into_sinks_that_fail,
         finish=every_sink_has_every_outcome_once,

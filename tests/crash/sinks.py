@@ -10,6 +10,7 @@ from support.world import World
 
 from crash.scripts import run, until, until_live
 from orchestrator.api import control
+from orchestrator.api.delivering import deliver
 from orchestrator.domain.model import Delivery, DeliveryState
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.registry import deliveries, jobs
@@ -37,7 +38,7 @@ def into_sinks(world: World) -> None:
 
 
 def into_sinks_that_fail(world: World) -> None:
-    """They are tried again, and one of them is left to a person, who mends what is wrong."""
+    """They are tried again, and one is left to a person, who mends it and has a file anew."""
     until(world, lambda: any(delivery.tries for delivery in _deliveries(world)))
     (world.folder / "out").mkdir(exist_ok=True)
     until(world, lambda: _all_are(world, DeliveryState.DONE, DeliveryState.HELD))
@@ -45,6 +46,8 @@ def into_sinks_that_fail(world: World) -> None:
         with _table(world).begin() as db:
             db.execute(sa.text("DROP TABLE IF EXISTS narrow"))
         control.resume(world.context, names=["small"], providers=[])
+    until(world, lambda: _all_are(world, DeliveryState.DONE))
+    deliver(world.context, "small", _sinks(world)[-1], again=True)
     until(world, lambda: _all_are(world, DeliveryState.DONE))
 
 
