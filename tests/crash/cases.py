@@ -32,6 +32,7 @@ RARE_ON_POSTGRESQL = frozenset(
         "late",
         "lost",
         "refused",
+        "sinks-that-fail",
         "steering",
         "too-large",
         "vanishing",
