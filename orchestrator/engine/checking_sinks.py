@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
 }
 """What each kind takes beside `name`; a sink of one's own takes what it likes."""
 
+_PASSWORD = re.compile(r"://[^/@?]*:[^/@]+@|[?&](?:password|sslpassword)=", re.IGNORECASE)
 _TEXTS = frozenset({"table", "mode", "per", "name"})
 _FLAGS = frozenset({"raw", "add_columns", "replace_nul", "allow_private"})
 _APPENDABLE = frozenset({"jsonl", "csv", "tsv"})
@@ -46,10 +48,22 @@ def check_sinks(spec: JobSpec) -> None:
 
 def check_sink(spec: JobSpec, sink: SinkSpec) -> None:
     """Refuse a sink that can't work. Raises SinkError (ORC6025)."""
+    _refuse_password(sink)
     kind, name = kind_of(sink), delivery_name(sink, spec.name)
     if kind in _OPTIONS:
         _check_options(sink, name, _OPTIONS[kind] | {"name"})
     _CHECKS[kind](spec, sink, name)
+
+
+def _refuse_password(sink: SinkSpec) -> None:
+    """Refuse a password in an address before anything keeps or shows it."""
+    if _PASSWORD.search(sink.location):
+        scheme = sink.location.removeprefix("sql:").partition("://")[0]
+        raise bad_sink(
+            f"{scheme}://...",
+            "a password stands in its address",
+            'name a connection, [connections.NAME], or for a webhook { env = "NAME" }',
+        )
 
 
 def bad_sink(name: str, why: str, next_: str) -> SinkError:

@@ -188,6 +188,16 @@ def test_a_table_that_is_no_sink_is_refused(table: dict[str, Any]) -> None:
         sink_of(table)
 
 
+@pytest.mark.parametrize(
+    "text", ["sql:postgresql://me:hunter2@host/db/tags", "https://me:hunter2@hooks.example.org/in"]
+)
+def test_a_password_in_an_address_is_neither_kept_nor_shown(world: World, text: str) -> None:
+    with pytest.raises(SinkError) as refused:
+        world.submit(2, sinks=(read_sink(text),))
+    assert refused.value.why == "a password stands in its address"
+    assert "hunter2" not in str(refused.value.to_dict())
+
+
 def test_the_name_of_a_webhook_shows_neither_path_nor_password() -> None:
     sink = read_sink("https://user:pass@hooks.example.org/services/T0/secret?token=x")
     assert delivery_name(sink, "labels") == "https://hooks.example.org"
