@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Integer,
+    Select,
     TableClause,
     column,
     inspect,
@@ -42,30 +43,40 @@ class SqlRows:
 
     def __init__(self, engine: Engine, name: str, *, table: str | None, query: str | None) -> None:
         self._engine = engine
-        self._name = name
-        self._query = query.strip().rstrip(";") if query is not None else ""
+        self._progress = _Progress(name)
+        self._statement: str | Select[Any] = query.strip().rstrip(";") if query is not None else ""
         self._table: TableClause | None = None
         self._key: tuple[str, ...] = ()
-        self._read = 0
+        self._begun: Iterator[Rows] | None = None
         if table is not None:
             self._find(table)
 
     def columns(self) -> list[str]:
-        """Return the names of the columns. Raises SourceError for a query that fails."""
+        """Return the names of the columns. Raises SourceError for a query that fails.
+
+        A query is run for it, and goes on where it stopped when its rows are wanted: it may be a
+        dear one.
+        """
         if self._table is not None:
             return [each.name for each in self._table.columns]
-        with self._connected() as db, self._executed(db) as result:
-            return list(result.keys())
+        self._begun = _streamed(self._engine, self._statement, self._progress)
+        return list(next(self._begun)[0])
 
     def chunks(self) -> Iterator[Rows]:
         """Yield all rows, about two megabytes at a time. Raises SourceError."""
-        self._read = 0
-        return self._pages() if self._key else self._stream()
+        self._progress.rows = 0
+        if self._key:
+            return self._pages()
+        stream, self._begun = self._begun, None
+        if stream is None:
+            stream = _streamed(self._engine, self._statement, self._progress)
+            next(stream)
+        return stream
 
     def _find(self, named: str) -> None:
         """Look the table up, `schema.table` or a plain name, with the key it can be paged by."""
         schema, _, plain = named.rpartition(".")
-        with self._connected() as db:
+        with _connected(self._engine, self._progress) as db:
             looked = inspect(db)
             for name, of in dict.fromkeys([(named, None), (plain, schema or None)]):
                 try:
@@ -74,6 +85,7 @@ class SqlRows:
                     continue
                 names = [each["name"] for each in found]
                 self._table = table(name, *map(column, names), schema=of)
+                self._statement = select(self._table)
                 self._key = self._ordered_key(looked.get_pk_constraint(name, schema=of), found)
                 return
             known = [
@@ -81,7 +93,7 @@ class SqlRows:
                 *looked.get_view_names(schema or None),
             ]
         raise NotFound(
-            f'there is no table "{named[:80]}" at {self._name.split()[0]}',
+            f'there is no table "{named[:80]}" at {self._progress.name.split()[0]}',
             code=NO_TABLE,
             why=f"there are {', '.join(sorted(known)[:20]) or 'none'}",
             next="say the schema too, as in --table SCHEMA.TABLE",
@@ -107,55 +119,34 @@ class SqlRows:
         size = _FIRST
         page = query.limit(size)
         while True:
-            with self._connected() as db:
+            with _connected(self._engine, self._progress) as db:
                 rows = db.execute(page).fetchall()
             if not rows:
                 return
-            self._read += len(rows)
+            self._progress.rows += len(rows)
             yield rows
             last = tuple(rows[-1][place] for place in places)
             size = _next_size(rows)
             after = key[0] > last[0] if len(key) == 1 else tuple_(*key) > last
             page = query.where(after).limit(size)
 
-    def _stream(self) -> Iterator[Rows]:
-        size = _FIRST
-        with self._connected() as db, self._executed(db) as result:
-            while rows := result.fetchmany(size):
-                self._read += len(rows)
-                yield rows
-                size = _next_size(rows)
 
-    def _executed(self, db: Connection) -> Any:  # noqa: ANN401 - a result of either kind
-        if self._table is not None:
-            return db.execute(select(self._table), execution_options={**_STREAM})
-        return db.exec_driver_sql(self._query, execution_options={**_STREAM})
+class _Progress:
+    """How far the reading is, and what went wrong there in words."""
 
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """Yield a connection that is rolled back; what fails there becomes a SourceError."""
-        connected = False
-        try:
-            with self._engine.connect() as db:
-                connected = True
-                if db.dialect.name == "postgresql":
-                    # A cursor sees one state of the database, and a query can't change it.
-                    db = db.execution_options(  # noqa: PLW2901 - the same one, set
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                yield db
-        except SQLAlchemyError as error:
-            raise self._failed(error, connected=connected) from None
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows = 0
 
-    def _failed(self, error: SQLAlchemyError, *, connected: bool) -> SourceError:
+    def failed(self, error: SQLAlchemyError, *, connected: bool) -> SourceError:
         words = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
         why = " ".join(" ".join(words[:3]).split())[:300]
-        where = f"after row {self._read:,}" if self._read else ""
+        where = f"after row {self.rows:,}" if self.rows else ""
         safe = "nothing was registered, nothing was sent"
         dropped = isinstance(error, DBAPIError) and error.connection_invalidated
         if connected and not dropped:
             return SourceError(
-                f"{self._name} fails",
+                f"{self.name} fails",
                 code=FAILS,
                 where=where,
                 why=why,
@@ -165,13 +156,47 @@ class SqlRows:
         away = isinstance(error, OperationalError | InterfaceError) and not connected
         what = "can't be reached" if away else "broke off while it was read"
         return SourceError(
-            f"{self._name} {what}",
+            f"{self.name} {what}",
             code=AWAY,
             where=where,
             why=why,
             safe=safe,
             next="give the same command again once the database is there: it starts over",
         )
+
+
+def _streamed(engine: Engine, statement: str | Select[Any], progress: _Progress) -> Iterator[Rows]:
+    """Yield the names of the columns as the one row of a chunk, then the rows."""
+    size = _FIRST
+    with _connected(engine, progress) as db, _executed(db, statement) as result:
+        yield [list(result.keys())]
+        while rows := result.fetchmany(size):
+            progress.rows += len(rows)
+            yield rows
+            size = _next_size(rows)
+
+
+def _executed(db: Connection, statement: str | Select[Any]) -> Any:  # noqa: ANN401 - a result of either kind
+    if isinstance(statement, str):
+        return db.exec_driver_sql(statement, execution_options={**_STREAM})
+    return db.execute(statement, execution_options={**_STREAM})
+
+
+@contextmanager
+def _connected(engine: Engine, progress: _Progress) -> Iterator[Connection]:
+    """Yield a connection that is rolled back; what fails there becomes a SourceError."""
+    connected = False
+    try:
+        with engine.connect() as db:
+            connected = True
+            if db.dialect.name == "postgresql":
+                # A cursor sees one state of the database, and a query can't change it.
+                db = db.execution_options(  # noqa: PLW2901 - the same one, set
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield db
+    except SQLAlchemyError as error:
+        raise progress.failed(error, connected=connected) from None
 
 
 def _next_size(rows: Rows) -> int:

@@ -115,6 +115,21 @@ def test_a_pass_that_was_broken_off_is_repeated_to_the_same_place(warehouse):
     assert source.digest() == digest
 
 
+def test_a_query_is_run_once_however_often_its_rows_are_read(warehouse):
+    warehouse.put(reviews(), [{"id": n, "text": "x"} for n in range(600)])
+    ran = []
+
+    @sa.event.listens_for(warehouse.connections.get("warehouse"), "before_cursor_execute")
+    def note(_db, _cursor, statement, *_more):
+        ran.append(statement)
+
+    source = opened(warehouse, query="SELECT id FROM reviews ORDER BY id")
+    for _ in range(3):
+        assert len(source.shape().names) == 1
+        assert len(rows_of(source)) == 600
+    assert ran == ["SELECT id FROM reviews ORDER BY id"]
+
+
 def test_a_query_changes_nothing(warehouse):
     warehouse.put(reviews(), [{"id": 1, "text": "a"}])
     source = "DELETE FROM reviews RETURNING id"
