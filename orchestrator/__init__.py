@@ -9,10 +9,10 @@ Importing this package does no work: each name below is imported when it is firs
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers know it: typing alone costs more than this module
 if TYPE_CHECKING:
+    from typing import Any
+
     from orchestrator import errors
     from orchestrator.client.aio import AsyncJob, AsyncOrchestrator
     from orchestrator.client.job import Job
@@ -50,12 +50,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module of that name holds
+    from importlib import import_module  # noqa: PLC0415 - it is not always loaded
+
     if name == "errors":
-        return importlib.import_module(f"{__name__}.errors")
+        return import_module(f"{__name__}.errors")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 
