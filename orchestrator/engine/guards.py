@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from sqlalchemy import Connection
 
 from orchestrator.domain import budget
-from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, at_most, budget_of
+from orchestrator.domain.budget import Ceiling, Go, Limit, Stop, Wait, at_most, budget_of
 from orchestrator.domain.charging import in_units, money
 from orchestrator.domain.holds import (
     BUDGET,
@@ -57,24 +57,37 @@ def within_budget(
     refused = _unkept(wanted, prices, members, model)
     if refused:
         return _held(ctx, db, job, *refused)
-    ceiling = Ceiling.of(prices)
-    # What is in flight is read before what was spent: what ends in between counts twice, not never.
-    limits = [_limit(ctx, db, job, *each) for each in wanted]
-    if any(limit is None for limit in limits):
+    decision = _decided(ctx, db, job, wanted, Ceiling.of(prices), members)
+    if decision is None:
         return _held(ctx, db, job, NO_USAGE, f"what {job.name} has spent is not known: {_UNTOLD}")
-    ratio = ratios(db, [job.id]).get(job.id)
-    costs = [at_most(load_of([member]), ceiling, ratio) or 0 for member in members]
-    decision = budget.decide([limit for limit in limits if limit is not None], costs)
-    if isinstance(decision, Go):
-        _let_go(ctx, db, job)
-        return members[: decision.count]
     if isinstance(decision, Stop):
         return _held(ctx, db, job, decision.limit.code, _reached(decision.limit))
+    _let_go(ctx, db, job)
+    if isinstance(decision, Go):
+        return members[: decision.count]
     # The batches of the job make it due again when they end; those of another job do not.
     later = ctx.pace.cap if decision.limit.code == BUDGET else ctx.pace.gate_probe
     jobs.set_due(db, job.id, ctx.now() + seconds(later))
-    _let_go(ctx, db, job)
     return []
+
+
+def _decided(
+    ctx: Context,
+    db: Connection,
+    job: Job,
+    wanted: Sequence[tuple[str, str, Money]],
+    ceiling: Ceiling,
+    members: Sequence[SizedRequest],
+) -> Go | Wait | Stop | None:
+    """Hold the next requests against every limit; None where what was spent is not known."""
+    # What is in flight is read before what was spent: what ends in between counts twice, not never.
+    limits = [_limit(ctx, db, job, *each) for each in wanted]
+    known = [limit for limit in limits if limit is not None]
+    if len(known) < len(limits):
+        return None
+    ratio = ratios(db, [job.id]).get(job.id)
+    costs = [at_most(load_of([member]), ceiling, ratio) or 0 for member in members]
+    return budget.decide(known, costs)
 
 
 _UNTOLD = "its answers tell no usage, or had no price on their day"
