@@ -12,6 +12,7 @@ import struct
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import count, repeat
 from typing import IO, Any
 
@@ -62,7 +63,11 @@ class SqlSource:
         engine = opening.connections.get(connection)
         self._rows = SqlRows(engine, self.name, table=table, query=query)
         self._names = self._rows.columns()
-        refuse_names(self.name, self._names)
+        try:
+            refuse_names(self.name, self._names)
+        except SourceError:
+            self._rows.close()
+            raise
         self._observed = Observed(len(self._names))
         self._kept = _Kept(opening)
         self._sha = hashlib.sha256()
@@ -96,11 +101,12 @@ class SqlSource:
             yield text
         if self._kept.rows is not None:
             return
-        for number, rows in enumerate(self._rows.chunks()):
-            text = self._text(rows)
-            if number >= before:
-                self._kept.add(text)
-                yield text
+        with closing(self._rows.chunks()) as chunks:
+            for number, rows in enumerate(chunks):
+                text = self._text(rows)
+                if number >= before:
+                    self._kept.add(text)
+                    yield text
         self._kept.end()
 
     def _text(self, rows: Sequence[Sequence[Any]]) -> bytes:

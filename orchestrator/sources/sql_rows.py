@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ class SqlRows:
         self._statement: str | Select[Any] = query.strip().rstrip(";") if query is not None else ""
         self._table: TableClause | None = None
         self._key: tuple[str, ...] = ()
-        self._begun: Iterator[Rows] | None = None
+        self._begun: Generator[Rows] | None = None
         if table is not None:
             self._find(table)
 
@@ -62,7 +62,12 @@ class SqlRows:
         self._begun = _streamed(self._engine, self._statement, self._progress)
         return list(next(self._begun)[0])
 
-    def chunks(self) -> Iterator[Rows]:
+    def close(self) -> None:
+        """Let go of the connection of a query whose rows are not wanted after all."""
+        if self._begun is not None:
+            self._begun.close()
+
+    def chunks(self) -> Generator[Rows]:
         """Yield all rows, about two megabytes at a time. Raises SourceError."""
         self._progress.rows = 0
         if self._key:
@@ -111,7 +116,7 @@ class SqlRows:
             return ()
         return names
 
-    def _pages(self) -> Iterator[Rows]:
+    def _pages(self) -> Generator[Rows]:
         assert self._table is not None  # noqa: S101 - only tables have keys
         key = [self._table.c[name] for name in self._key]
         places = [list(self._table.c.keys()).index(name) for name in self._key]
@@ -165,7 +170,7 @@ class _Progress:
         )
 
 
-def _streamed(engine: Engine, statement: str | Select[Any], progress: _Progress) -> Iterator[Rows]:
+def _streamed(engine: Engine, statement: str | Select[Any], progress: _Progress) -> Generator[Rows]:
     """Yield the names of the columns as the one row of a chunk, then the rows."""
     size = _FIRST
     with _connected(engine, progress) as db, _executed(db, statement) as result:
