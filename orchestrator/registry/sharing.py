@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    bindparam,
     func,
     insert,
     literal,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from orchestrator.domain.model import Job, RequestState
+from orchestrator.domain.model import OUTCOMES, Job, RequestState
 from orchestrator.registry.bulk import among
 from orchestrator.registry.requests import request_id
 from orchestrator.registry.tables import batches, failures, jobs, requests, responses
@@ -38,12 +39,18 @@ TWIN, CACHE = "twin", "cache"
 
 _PENDING = requests.c.state == literal_column("'pending'")
 _NO_TOKENS = frozenset({"tokens_in", "tokens_out", "tokens_cached"})
+_LAST = (1 << 32) - 1
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _FREE = and_(_PENDING, requests.c.body_hash.is_not(None), requests.c.twin_of.is_(None))
 _leader = requests.alias("leader")
-_CAN_LEAD = (
-    _leader.c.twin_of.is_(None) & _leader.c.state.in_((RequestState.PENDING, RequestState.ASSIGNED))
-) | (_leader.c.state == RequestState.SUCCEEDED)
+_OPEN_OR_ANSWERED = (RequestState.PENDING, RequestState.ASSIGNED, RequestState.SUCCEEDED)
+_BY_HASH = _leader.c.id + 0
+"""An id that no index is in the order of: PostgreSQL would walk all ids to meet the first that fits
+where the few requests of one hash are all there is to look at."""
+
+_ASKED = _leader.c.twin_of.is_(None)
+"""The words of the partial index: who has the answer of another one leads nobody, and a body that
+comes a million times stands in it once for each job that shares."""
 
 
 def pair(db: Connection, job_id: int, chosen: ColumnElement[bool]) -> int:
@@ -52,17 +59,19 @@ def pair(db: Connection, job_id: int, chosen: ColumnElement[bool]) -> int:
     Returns how many do. One that has failed leads nobody: who comes after it is asked anew.
     """
     first = (
-        select(_leader.c.id)
+        select(func.min(_BY_HASH))
         .where(
             _leader.c.body_hash == requests.c.body_hash,
-            _leader.c.id >= request_id(job_id, 0),
-            _leader.c.id < requests.c.id,
-            _CAN_LEAD,
+            _leader.c.state.in_(_OPEN_OR_ANSWERED),
+            _leader.c.id.between(request_id(job_id, 0), request_id(job_id, _LAST)),
+            _ASKED,
         )
-        .order_by(_leader.c.id)
-        .limit(1)
+        .correlate(requests)
     )
-    return _point(db, chosen, first, {})
+    leaders = _for_each_body(db, chosen, first)
+    free = db.execute(select(requests.c.id, requests.c.body_hash).where(chosen, _FREE))
+    pairs = [(twin, leaders.get(body_hash, twin)) for twin, body_hash in free]
+    return _point(db, [(twin, leader) for twin, leader in pairs if leader < twin], {})
 
 
 def answer_from_earlier(
@@ -72,38 +81,57 @@ def answer_from_earlier(
 
     Only answers of the job's own provider, recorded at `since` or later. The latest such job's.
     """
-    begin = request_id(job.id, 0)
-    earlier = (
-        select(_leader.c.id)
-        .join(responses, responses.c.request_id == _leader.c.id)
-        .join(batches, batches.c.id == responses.c.batch_id)
-        .where(
-            _leader.c.body_hash == requests.c.body_hash,
-            _leader.c.id < begin,
-            _leader.c.state == RequestState.SUCCEEDED,
-            batches.c.provider == job.provider,
-            responses.c.recorded_at >= (since or _EVER),
-        )
-        .order_by(_leader.c.id.desc())
-        .limit(1)
-    )
-    count = _point(db, chosen, earlier, {"state": RequestState.SUCCEEDED, "stamp": stamp})
-    if count:
-        _copy_responses(db, CACHE, chosen & (requests.c.twin_of < begin))
+    known = _known_earlier(db, job, chosen, since or _EVER)
+    if not known:
+        return 0
+    asking = among(db, requests.c.body_hash, list(known))
+    found = db.execute(select(requests.c.id, requests.c.body_hash).where(chosen, _FREE, asking))
+    pairs = [(twin, known[body_hash]) for twin, body_hash in found]
+    count = _point(db, pairs, {"state": RequestState.SUCCEEDED, "stamp": stamp})
+    _copy_responses(db, CACHE, chosen & (requests.c.twin_of < request_id(job.id, 0)))
     return count
 
 
-def _point(
-    db: Connection, chosen: ColumnElement[bool], at: Select[Any], also: Mapping[str, Any]
-) -> int:
-    """Point each of `chosen` at the request that `at` finds for it, where it finds one."""
-    found = at.correlate(requests)
-    written = db.execute(
-        update(requests)
-        .where(chosen, _FREE, found.exists())
-        .values(twin_of=found.scalar_subquery(), **also)
+def _known_earlier(
+    db: Connection, job: Job, chosen: ColumnElement[bool], since: datetime
+) -> dict[str, int]:
+    """Return the bodies of `chosen` that have a usable answer, each with who has the latest one."""
+    latest = (
+        select(func.max(_BY_HASH))
+        .join_from(_leader, responses, responses.c.request_id == _leader.c.id)
+        .join(batches, batches.c.id == responses.c.batch_id)
+        .where(
+            _leader.c.body_hash == requests.c.body_hash,
+            _leader.c.state == RequestState.SUCCEEDED,
+            _leader.c.id < request_id(job.id, 0),
+            _ASKED,
+            batches.c.provider == job.provider,
+            responses.c.recorded_at >= since,
+        )
+        .correlate(requests)
     )
-    return written.rowcount
+    return _for_each_body(db, chosen, latest)
+
+
+def _for_each_body(
+    db: Connection, chosen: ColumnElement[bool], found: Select[Any]
+) -> dict[str, int]:
+    """Return the request that `found` finds for each body of `chosen`, where it finds one.
+
+    Grouped, so that each body is looked for once, however often it stands among them.
+    """
+    query = select(requests.c.body_hash, found.scalar_subquery()).where(chosen, _FREE)
+    rows = db.execute(query.group_by(requests.c.body_hash))
+    return {str(body_hash): int(leader) for body_hash, leader in rows if leader}
+
+
+def _point(db: Connection, pairs: Sequence[tuple[int, int]], also: Mapping[str, Any]) -> int:
+    """Point each first of `pairs` at the second, by id: a join would be planned without figures."""
+    statement = update(requests).where(requests.c.id == bindparam("twin"), _PENDING)
+    if pairs:
+        rows = [{"twin": twin, "leader": leader} for twin, leader in pairs]
+        db.execute(statement.values(twin_of=bindparam("leader"), **also), rows)
+    return len(pairs)
 
 
 def pass_on(
@@ -116,7 +144,7 @@ def pass_on(
     query = (
         select(_leader.c.state, requests.c.id)
         .join(_leader, _leader.c.id == requests.c.twin_of)
-        .where(_PENDING, requests.c.twin_of.is_not(None), _leader.c.stamp.is_not(None), twins)
+        .where(_PENDING, requests.c.twin_of.is_not(None), _leader.c.state.in_(OUTCOMES), twins)
         .limit(limit)
     )
     found = sorted((str(state), int(twin)) for state, twin in db.execute(query))
@@ -182,6 +210,7 @@ def answers_at_hand(
         .where(
             among(db, requests.c.body_hash, hashes),
             requests.c.state == RequestState.SUCCEEDED,
+            requests.c.twin_of.is_(None),
             batches.c.provider == provider,
             responses.c.recorded_at >= (since or _EVER),
         )

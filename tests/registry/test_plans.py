@@ -15,16 +15,29 @@ import sqlalchemy as sa
 from support.crowd import JOBS, MEMBERS, fill
 from support.databases import NOW, Databases
 
-from orchestrator.registry import accounts, batches, deliveries, jobs, outcomes, requests, workers
+from orchestrator.registry import (
+    accounts,
+    batches,
+    deliveries,
+    jobs,
+    outcomes,
+    requests,
+    sharing,
+    workers,
+)
 from orchestrator.registry.session import Registry
 
 LARGE = {"requests", "batches", "payloads", "events", "responses", "failures", "jobs", "workers"}
-"""Tables that grow with everything that was ever done: none is read from one end to the other."""
+LARGE |= {"leader"}
+"""Tables that grow with everything that was ever done: none is read from one end to the other.
+
+`leader`: requests, where another one is meant than the one that waits for it."""
 
 _BY_REMOTE = "ix_batches_remote"
 """By its first column alone this one gives every batch a provider ever had."""
 
 PARTIAL = {"ix_batches_due", "ix_batches_open", "ix_jobs_due", "ix_requests_ready"}
+PARTIAL |= {"ix_requests_twin_of"}
 """Indexes of what is open: they may be read whole, as they forget what has ended."""
 
 Query = Callable[[sa.Connection], object]
@@ -52,6 +65,13 @@ QUERIES: dict[str, Query] = {
     "members": lambda db: requests.members(db, 3),
     "lines": lambda db: requests.lines(db, 3, after=0, limit=2_000),
     "give back": lambda db: requests.give_back(db, 3),
+    "equal requests": lambda db: sharing.pair(db, JOBS, sharing.seqs(JOBS, 0, 5_000)),
+    "twins to settle": lambda db: sharing.pass_on(
+        db, sharing.of_leaders_after(jobs.get(db, 1)), stamp=1, limit=5_000
+    ),
+    "twins just registered": lambda db: sharing.pass_on(
+        db, sharing.seqs(JOBS, 0, 5_000), stamp=1, limit=5_000
+    ),
     "outcomes behind a stamp": lambda db: outcomes.stamped(db, 1, (1, 0), 100),
     "due deliveries": lambda db: deliveries.is_due(db, NOW),
     "claimed deliveries": lambda db: deliveries.claim(db, worker="w", now=NOW, limit=4),
