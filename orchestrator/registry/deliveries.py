@@ -277,6 +277,12 @@ def finish(db: Connection, delivery: Delivery, *, now: datetime, actor: str) -> 
     _record(db, "delivered", delivery, now, actor, rows=delivery.rows)
 
 
+def is_done(db: Connection, delivery: Delivery) -> bool:
+    """Whether this very claim has ended the delivery."""
+    found = get(db, delivery.id)
+    return found.state is S.DONE and found.epoch == delivery.epoch
+
+
 def release(db: Connection, job: Job, *, now: datetime, actor: str) -> list[Delivery]:
     """Let what is held or put off go on at once; return what was held."""
     found = of_job(db, job.id)

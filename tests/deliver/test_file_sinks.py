@@ -15,7 +15,7 @@ from support.world import World
 from orchestrator.api import control
 from orchestrator.domain.delivering import delivery_name, read_sink, sink_of
 from orchestrator.domain.errors import SinkError
-from orchestrator.domain.model import Delivery, DeliveryState
+from orchestrator.domain.model import Delivery, DeliveryState, JobState
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.engine.steps import deliver
 from orchestrator.registry import deliveries
@@ -84,6 +84,22 @@ def test_a_growing_file_has_every_outcome_once_whatever_a_crash_left_behind_it(
     )
     assert sorted(row["id"] for row in found) == [f"r-{n:05d}" for n in range(120)]
     assert delivery(world).state is DeliveryState.DONE
+
+
+def test_a_worker_that_is_to_stop_leaves_the_whole_file_to_the_next_one(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.jsonl"
+    world.submit(5, sinks=(SinkSpec(location=str(path)),))
+    while world.job().state is not JobState.FINISHED:
+        world.stopping = lambda: world.job().state is JobState.FINISHED
+        world.advance()
+    assert not path.exists()
+    assert delivery(world).state is DeliveryState.RUNNING
+    world.stopping = lambda: False
+    world.boot()
+    world.tick()
+    assert len(lines(path)) == 5
 
 
 def test_a_growing_file_that_was_cut_is_not_gone_on_with(world: World, tmp_path: Path) -> None:

@@ -105,6 +105,43 @@ def test_what_a_sink_of_ones_own_raises_has_the_rows_offered_again(world: World)
 
 
 @pytest.mark.usefixtures("own_sinks")
+def test_a_worker_that_is_to_stop_ends_its_turn_with_the_chunk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "CHUNK", 5)
+    world.submit(20, sinks=(SinkSpec(location="use:kept"),))
+    world.stopping = lambda: bool(Kept.rows)
+    world.run()
+    assert len(Kept.rows) == delivery(world).rows == 5
+    world.stopping = lambda: False
+    world.tick()
+    assert len(Kept.rows) == 20
+    assert delivery(world).state is DeliveryState.DONE
+
+
+@pytest.mark.usefixtures("own_sinks")
+def test_a_slow_sink_lets_others_have_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "CHUNK", 5)
+    monkeypatch.setattr(Kept, "write", _slowly(world))
+    world.submit(20, sinks=(SinkSpec(location="use:kept"),))
+    world.run()
+    turns = [memo for _, memo in Kept.opened]
+    assert len(turns) >= 4
+    assert delivery(world).rows == 20
+
+
+def _slowly(world: World) -> Any:
+    def write(self: Kept, rows: Sequence[Mapping[str, Any]]) -> str:
+        world.clock.sleep(10)
+        self.rows.extend(rows)
+        return str(len(self.rows))
+
+    return write
+
+
+@pytest.mark.usefixtures("own_sinks")
 def test_a_sink_of_ones_own_may_refuse(world: World) -> None:
     Kept.errors.append(SinkRefused("not on a Sunday"))
     world.submit(3, sinks=(SinkSpec(location="use:kept"),))

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from orchestrator.domain.delivering import kind_of
+from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Delivery, Job
 from orchestrator.domain.progress import Prices
 from orchestrator.domain.spec import SinkSpec
@@ -28,6 +29,9 @@ from orchestrator.sinks.stream_files import LINES
 
 CHUNKS = 10
 """Chunks that one delivery passes on before others have their turn."""
+
+TURN_SECONDS = 5.0
+"""A turn ends with the first chunk after so many seconds: batches wait meanwhile."""
 
 _spec = msgspec.json.Decoder(SinkSpec).decode
 
@@ -55,7 +59,7 @@ def _write_whole(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> 
         rows = 0
         file = opened = open_sink(kind, output, columns, raw=bool(sink.options.get("raw")))
         for block in Rows(ctx.registry, job, prices=_prices(ctx)).blocks():
-            ctx.may_go_on()
+            _may_go_on(ctx)
             put(file, block)
             rows += len(block.outcome)
             delivery = ctx.registry.write(_noting(delivery, rows))
@@ -64,6 +68,13 @@ def _write_whole(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> 
         opened.abandon()
         raise
     _settle(ctx, delivery, job.stamp)
+
+
+def _may_go_on(ctx: Context) -> None:
+    """Stop in the middle of a file when there is no time left. Raises ClaimLost."""
+    ctx.may_go_on()
+    if ctx.stopping():
+        raise ClaimLost("this worker stops; the file is written anew by the next one")
 
 
 def _noting(delivery: Delivery, rows: int) -> Callable[[Connection], Delivery]:
@@ -78,8 +89,11 @@ def _job(ctx: Context, delivery: Delivery) -> Job:
 
 def _pass_on(ctx: Context, job: Job, delivery: Delivery, sink: SinkSpec) -> None:
     taker: ChunkSink | None = None
+    ends = ctx.clock.monotonic() + TURN_SECONDS
     try:
-        for _ in range(CHUNKS):
+        for number in range(CHUNKS):
+            if number and (ctx.stopping() or ctx.clock.monotonic() > ends):
+                break
             # Read before the outcomes are: what is recorded since is found by the next look.
             recorded = _job(ctx, delivery).stamp
             taker = taker or open_chunks(ctx, job, delivery, sink)
@@ -130,6 +144,8 @@ def _settle(ctx: Context, delivery: Delivery, recorded: int) -> None:
         # Locked: the job neither ends nor is reopened between this look and the commit.
         job = jobs.lock(db, delivery.job_id)
         ended = job.state in JOB_FINAL
+        if deliveries.is_done(db, delivery):
+            return True  # this very commit went through before, without an acknowledgement
         if ended and job.stamp > recorded:
             deliveries.pause(db, delivery, due_at=now)
             return False
