@@ -11,6 +11,7 @@ from orchestrator.api.lookup import job_named
 from orchestrator.domain.charging import WASTE, Charge, money, priced_anew
 from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
+from orchestrator.domain.progress import DayPrices, no_day_prices
 from orchestrator.domain.tariff import Rates
 from orchestrator.registry import charges, jobs
 from orchestrator.registry.charges import Row
@@ -18,13 +19,6 @@ from orchestrator.registry.session import Registry
 
 By = Literal["job", "model", "day", "provider", "kind"]
 BYS: tuple[By, ...] = ("job", "model", "day", "provider", "kind")
-
-DayPrices = Callable[[str, str, date], Price | None]
-"""Returns the price of a provider's model on a day, None where it is not known."""
-
-
-def no_day_prices(_provider: str, _model: str, _day: date) -> None:
-    """Know of no price."""
 
 
 @dataclass(slots=True)

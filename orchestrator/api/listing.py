@@ -15,7 +15,7 @@ from orchestrator.api.views import BatchView, JobView, batch_views, views_of
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.filters import Filter
 from orchestrator.domain.model import Batch, Job
-from orchestrator.domain.progress import Prices, no_prices
+from orchestrator.domain.progress import DayPrices, Prices, no_day_prices, no_prices
 from orchestrator.registry import jobs, lists, outcomes, reports
 from orchestrator.registry.events import Entry
 from orchestrator.registry.outcomes import Listed
@@ -80,7 +80,7 @@ def list_batches(
     after: str | None = None,
     sort: str = "newest",
     limit: int = 50,
-    prices: Prices = no_prices,
+    prices: DayPrices = no_day_prices,
 ) -> list[BatchView]:
     """Return batches that match; `sort`: newest, oldest; `after`: behind this `JOB/b07`."""
     with registry.read() as db:

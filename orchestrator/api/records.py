@@ -15,7 +15,7 @@ from orchestrator.api.lookup import Found
 from orchestrator.domain.cost import actual
 from orchestrator.domain.model import Batch, Job
 from orchestrator.domain.money import Money
-from orchestrator.domain.progress import Prices, no_prices
+from orchestrator.domain.progress import DayPrices, no_day_prices
 from orchestrator.domain.shape import read_shape
 from orchestrator.registry import batches, jobs, outcomes
 from orchestrator.registry.session import Registry
@@ -110,7 +110,9 @@ class RecordTrace:
         }
 
 
-def trace_record(registry: Registry, found: Found, *, prices: Prices = no_prices) -> RecordTrace:
+def trace_record(
+    registry: Registry, found: Found, *, prices: DayPrices = no_day_prices
+) -> RecordTrace:
     """Return everything the registry knows of a record; `prices` tells what a model costs."""
     with registry.read() as db:
         known = outcomes.trace(db, found.request_id)
@@ -146,14 +148,15 @@ def trace_record(registry: Registry, found: Found, *, prices: Prices = no_prices
     )
 
 
-def _cost(known: outcomes.Trace, by_id: Mapping[int, Batch], prices: Prices) -> Money | None:
+def _cost(known: outcomes.Trace, by_id: Mapping[int, Batch], prices: DayPrices) -> Money | None:
     """Return what the record's own attempts cost; the answer to an equal one is paid for there."""
     own = known.response is not None and known.request["twin_of"] is None
     total: Money | None = None
     for row in (*known.failures, *([known.response] if own else [])):
         if row is None or (row["tokens_in"] is None and row["tokens_out"] is None):
             continue
-        price = prices(by_id[row["batch_id"]].provider, known.request["model"])
+        provider = by_id[row["batch_id"]].provider
+        price = prices(provider, known.request["model"], row["recorded_at"].date())
         tokens = (row["tokens_in"] or 0, row["tokens_out"] or 0, row.get("tokens_cached") or 0)
         part = actual(*tokens, price)
         if part is None:

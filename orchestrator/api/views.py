@@ -21,12 +21,14 @@ from orchestrator.domain.progress import (
     ON_ITS_WAY,
     BatchGroup,
     Costs,
+    DayPrices,
     Finish,
     Open,
     Prices,
     costs,
     finish,
     ledger_costs,
+    no_day_prices,
     no_prices,
     pace,
     split_open,
@@ -349,7 +351,7 @@ def _costs(
 
 
 def batch_view(
-    registry: Registry, job: Job, batch: Batch, *, now: datetime, prices: Prices = no_prices
+    registry: Registry, job: Job, batch: Batch, *, now: datetime, prices: DayPrices = no_day_prices
 ) -> BatchView:
     """Return the view of one batch as it was read."""
     with registry.read() as db:
@@ -362,7 +364,7 @@ def batch_views(
     *,
     now: datetime,
     owners: dict[int, Job] | None = None,
-    prices: Prices = no_prices,
+    prices: DayPrices = no_day_prices,
 ) -> list[BatchView]:
     """Return the views of some batches, in the caller's transaction."""
     known = {account.provider: account for account in accounts.everyone(db)}
@@ -374,7 +376,7 @@ def batch_views(
             owners[batch.job_id] = jobs.get(db, batch.job_id)
         job = owners[batch.job_id]
         waits = batch_waits_for(batch, job, known.get(batch.provider), now=now, workers=alive)
-        price = prices(batch.provider, batch.model)
+        price = prices(batch.provider, batch.model, batch.state_at.date())
         tokens = (batch.tokens_in, batch.tokens_out, batch.tokens_cached)
         paid = actual(*tokens, price) if any(tokens) else None
         views.append(BatchView(job=job, batch=batch, waits_for=waits, cost=paid))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli import human
-from orchestrator.cli.looking import pages, prices_of, reading
+from orchestrator.cli.looking import day_prices_of, pages, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option
 from orchestrator.cli.session import Session
@@ -77,7 +77,7 @@ def list_(
                 after=last.name if last else after,
                 sort=sort,
                 limit=size,
-                prices=prices_of(session),
+                prices=day_prices_of(session),
             )
 
         rows = (_row(view) for view in pages(limit, page))
@@ -102,7 +102,7 @@ def show(session: Session, batch: str) -> None:
 
     with reading(session) as registry:
         job, found = find_batch(registry, batch)
-        prices = prices_of(session)
+        prices = day_prices_of(session)
         view = batch_view(registry, job, found, now=session.console.now(), prices=prices)
         story = batch_events(registry, found)
     data = {

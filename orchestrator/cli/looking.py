@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from orchestrator.cli.session import Session
 
 if TYPE_CHECKING:
-    from orchestrator.api.costing import DayPrices
     from orchestrator.domain.profile import Price, Profile
-    from orchestrator.domain.progress import Prices
+    from orchestrator.domain.progress import DayPrices, Prices
     from orchestrator.registry.session import Registry
 
 T = TypeVar("T")

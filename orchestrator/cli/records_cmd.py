@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli import human
-from orchestrator.cli.looking import pages, prices_of, reading
+from orchestrator.cli.looking import day_prices_of, pages, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option
 from orchestrator.cli.session import Session
@@ -98,7 +98,7 @@ def show(session: Session, key: str, job: str | None) -> None:
 
     with reading(session) as registry:
         found = find_record(registry, key, job)
-        trace = trace_record(registry, found, prices=prices_of(session))
+        trace = trace_record(registry, found, prices=day_prices_of(session))
 
     def speak(console: Console) -> None:
         for line in _lines(trace, console):

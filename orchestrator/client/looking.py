@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
-from orchestrator.api.costing import DayPrices
 from orchestrator.api.lookup import find_job
 from orchestrator.app import App
 from orchestrator.domain.errors import ConfigError, NotFound
 from orchestrator.domain.filters import Field, Filter, parse_filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.profile import Price
-from orchestrator.domain.progress import Prices
+from orchestrator.domain.progress import DayPrices, Prices
 from orchestrator.registry.session import Registry
 
 _EMPTY = "ORC4007"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from orchestrator.domain import cost
 from orchestrator.domain.charging import WASTE, Charge, money
@@ -41,6 +41,14 @@ _FARTHEST = timedelta(days=366)
 
 Prices = Callable[[str, str], Price | None]
 """Returns the price of a provider's model, None where it is not known."""
+
+
+DayPrices = Callable[[str, str, date], Price | None]
+"""Returns the price of a provider's model on a day, None where it is not known."""
+
+
+def no_day_prices(_provider: str, _model: str, _day: date) -> None:
+    """Know of no price."""
 
 
 def no_prices(_provider: str, _model: str) -> None:
