@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
@@ -171,30 +172,44 @@ def _upstream(ctx: Context, stage: Stage) -> Job:
     return found
 
 
+class _Chunk(NamedTuple):
+    """What the next outcomes give, up to the first record that breaks a rule.
+
+    `passed`: outcomes that give no record; `last`: stamp and id of the last one that is settled.
+    """
+
+    made: list[Request]
+    passed: int
+    last: tuple[int, int]
+    broken: SourceError | None = None
+
+
 def _rows(ctx: Context, stage: Stage) -> None:
     """Register the records that the next outcomes give, up to the first that breaks a rule."""
     spec = read_spec(stage.spec)
+    chunk = _read(ctx, stage, spec)
+    ctx.registry.write(partial(_register, ctx, stage, spec, chunk))
+    if chunk.broken is not None:
+        raise chunk.broken
+
+
+def _read(ctx: Context, stage: Stage, spec: JobSpec) -> _Chunk:
     upstream = _upstream(ctx, stage)
-    cursor = stage.after_stamp, stage.after_id
-    found = outcomes_after(ctx.registry, upstream, *cursor, CHUNK)
     coming = Coming(upstream, spec.source_options, spec.where)
     maker = OneByOne(spec, ctx.providers.profile(spec.provider), coming)
     made: list[Request] = []
-    passed, broken, last = 0, None, cursor
-    for stamp, request_id, row in found:
+    passed, last = 0, (stage.after_stamp, stage.after_id)
+    for stamp, request_id, row in outcomes_after(ctx.registry, upstream, *last, CHUNK):
         record = coming.record(requests.seq_of(request_id) + 1, row)
         made_of = maker.request(0, record) if isinstance(record, Record) else record
         if isinstance(made_of, Violation | BadRow):
-            broken = _broken(upstream, row, made_of)
-            break
+            return _Chunk(made, passed, last, _broken(upstream, row, made_of))
         if made_of is None:
             passed += 1
         else:
             made.append(made_of)
         last = stamp, request_id
-    ctx.registry.write(partial(_register, ctx, stage, spec, made, passed, last))
-    if broken is not None:
-        raise broken
+    return _Chunk(made, passed, last)
 
 
 def _broken(upstream: Job, row: OutcomeRow, violation: Violation | BadRow) -> SourceError:
@@ -204,32 +219,23 @@ def _broken(upstream: Job, row: OutcomeRow, violation: Violation | BadRow) -> So
     )
 
 
-def _register(
-    ctx: Context,
-    stage: Stage,
-    spec: JobSpec,
-    made: Sequence[Request],
-    passed: int,
-    last: tuple[int, int],
-    db: Connection,
-) -> None:
+def _register(ctx: Context, stage: Stage, spec: JobSpec, chunk: _Chunk, db: Connection) -> None:
     """Add a chunk to the stage's job and move the cursor behind it, in one transaction."""
-    stage_now = stages.lock(db, stage)
-    if (stage_now.after_stamp, stage_now.after_id) == last:
+    now = stages.lock(db, stage)
+    if (now.after_stamp, now.after_id) == chunk.last:
         return  # this very commit went through before, without an acknowledgement
-    found = jobs.find(db, stage.name)
-    assert found is not None and stage_now.job_id == found.id  # noqa: S101, PT018 - it has begun
-    job = jobs.lock(db, found.id)
-    there = requests.known(db, job.id, [item.custom_id for item in made])
+    assert now.job_id is not None  # noqa: S101 - it has begun, or nothing would be read
+    job = jobs.lock(db, now.job_id)
+    there = requests.known(db, job.id, [item.custom_id for item in chunk.made])
     wanted = job.state not in DROPPED
-    fresh = [item for item in made if wanted and item.custom_id not in there]
+    fresh = [item for item in chunk.made if wanted and item.custom_id not in there]
     stages.change(
         db,
         stage,
-        after_stamp=last[0],
-        after_id=last[1],
-        rows=stage_now.rows + len(fresh),
-        passed_over=stage_now.passed_over + passed + len(made) - len(fresh),
+        after_stamp=chunk.last[0],
+        after_id=chunk.last[1],
+        rows=now.rows + len(fresh),
+        passed_over=now.passed_over + chunk.passed + len(chunk.made) - len(fresh),
     )
     if fresh:
         _grow(ctx, db, job, spec, fresh)
