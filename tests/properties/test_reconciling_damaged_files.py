@@ -167,6 +167,7 @@ class Copy:
                 tables.failures,
                 tables.quarantine,
                 tables.jobs,
+                tables.charges,
             )
         }
         with self.registry.read() as db:
@@ -283,6 +284,14 @@ def check_held(once: Copy, contents: list[bytes], said: list[bytes], seen: Count
     seen["held"] += 1
 
 
+def unstamped(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the stamps: they count transactions, of which smaller chunks make more."""
+    rest = dict(found)
+    for table in ("jobs", "requests"):
+        rest[table] = [{**row, "stamp": None} for row in found[table]]
+    return rest
+
+
 def check_again(
     once: Copy,
     collected: Collected,
@@ -305,5 +314,5 @@ def check_again(
         pieces.read_files(False, True)
         assert pieces.batch.cursor == 2
         pieces.read_files()
-    assert pieces.everything() == result
+    assert unstamped(pieces.everything()) == unstamped(result)
     pieces.registry.close()
