@@ -190,7 +190,9 @@ def _job_choices(view: JobView) -> Iterator[Choice]:
     answered = books.succeeded + books.failed
     unsent = share_of(view.costs.so_far, books.waiting, answered)
     if view.waits_for.next.startswith("orchestrator"):
-        yield Choice(view.waits_for.next, "the move that it waits for")
+        by_itself = view.waits_for.who == "time"
+        what = "says what is wrong there" if by_itself else "the move that it waits for"
+        yield Choice(view.waits_for.next, what)
     if state is JobState.RUNNING:
         yield Choice(
             f"orchestrator pause {name}",

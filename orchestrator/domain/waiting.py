@@ -57,6 +57,7 @@ def job_waits_for(
         or _nobody_works(job, groups, now, workers, put_off)
         or _put_off(job, put_off)
         or _not_listed(job, groups, account)
+        or _unreached(job, groups, account)
         or _under_way(job, groups)
     )
 
@@ -111,6 +112,28 @@ def _not_listed(job: Job, groups: Sequence[BatchGroup], account: Account | None)
         words=_failed_listing(account),
         since=min(group.since for group in live),
         until=account.refresh_due_at,
+        trouble=True,
+    )
+
+
+def _unreached(job: Job, groups: Sequence[BatchGroup], account: Account | None) -> WaitsFor | None:
+    """Return the wait for a provider whose calls fail, where work is to be sent to it.
+
+    Nothing is sent before the account was looked over, so a job may have no batch that could tell.
+    """
+    if account is None or not _unlisted(account) or job.state is not JobState.RUNNING:
+        return None
+    if any(group.state in ENDED for group in groups):
+        return None  # that is collected and recorded meanwhile
+    if not job.books.waiting and not any(group.state in ON_ITS_WAY for group in groups):
+        return None
+    tries = _plural(account.strikes, "try", "tries")
+    return WaitsFor(
+        who="time",
+        state=job.state.value,
+        words=f"{account.provider}, whose last call failed: {account.reason}, {tries}",
+        until=account.refresh_due_at,
+        next=f"orchestrator doctor {account.provider}",
         trouble=True,
     )
 

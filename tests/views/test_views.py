@@ -86,6 +86,21 @@ def test_a_provider_that_lists_nothing_is_what_a_live_batch_waits_for(world):
     assert "last call went well" not in str(explain(world))
 
 
+def test_a_job_whose_provider_was_never_reached_waits_for_it_and_not_for_room(world):
+    world.sandbox.inject("list", "dropped", times=100)
+    world.submit(5)
+    for _ in range(3):
+        world.tick()
+        world.clock.seconds += 1
+    assert not world.batches()
+    with world.registry.read() as db:
+        account = accounts.find(db, "sandbox")
+    waits = view_of(world).waits_for
+    assert waits.words.startswith(f"sandbox, whose last call failed: {account.reason}, ")
+    assert waits.until == account.refresh_due_at
+    assert (waits.next, waits.trouble) == ("orchestrator doctor sandbox", True)
+
+
 def explain(world):
     story = explaining.explain(world.registry, "provider:sandbox", now=world.clock.now())
     return story.to_dict()
