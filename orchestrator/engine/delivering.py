@@ -114,4 +114,6 @@ def _unless_lost(
 
 
 def _reason(error: OrchestratorError) -> str:
-    return f"{error.message}: {error.why}" if error.why else error.message
+    """Return what happened, why, and how to mend it: whoever reads the row sees no error."""
+    happened = f"{error.message}: {error.why}" if error.why else error.message
+    return f"{happened}; {error.next}" if error.next else happened

@@ -123,6 +123,7 @@ def test_a_real_no_is_left_to_a_person(
     held = delivery(world)
     assert held.state is DeliveryState.HELD
     assert (held.code, why in str(held.reason)) == ("ORC6027", True)
+    assert str(held.reason).endswith("; mend the address or the server")
     assert "secret-path" not in f"{held.name} {held.reason}"
     control.resume(world.context, names=["labels"], providers=[])
     world.tick()
