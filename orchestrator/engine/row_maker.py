@@ -24,7 +24,6 @@ SUCCEEDED = RequestState.SUCCEEDED.value
 
 _OPEN = frozenset(state.value for state in OPEN_REQUESTS)
 _ASSIGNED = RequestState.ASSIGNED.value
-_CACHE = "cache"
 
 Told = tuple[Sequence[Sourced], Sequence[Answered], Sequence[Failed]]
 """Records with their responses and failed attempts, all in source order."""
@@ -118,8 +117,8 @@ class RowMaker:
             tokens_out=answer.tokens_out,
             cost=self._cost(row.model, answer, failed),
             attempts=len(failed) + (answer.source not in UNSENT),
-            # The batch of a cached answer is another job's.
-            batch=self._labels[answer.batch_id] if answer.source != _CACHE else None,
+            # No line of that batch was this record's; it may even be another job's.
+            batch=self._labels[answer.batch_id] if answer.source not in UNSENT else None,
             answer=self._check(text).value if self._check is not None else None,
             key=row.key,
         )

@@ -75,8 +75,8 @@ def test_columns_have_types_but_for_those_of_a_source_that_says_none(registry):
     assert (types["mood"], types["score"], types["answer_text"]) == ("string", "int64", "string")
 
 
-def test_an_answer_that_no_line_brought_took_no_attempt_and_cost_nothing(registry):
-    for source, batch in (("output", "b01"), ("twin", "b01"), ("cache", None)):
+def test_an_answer_that_no_line_brought_took_no_attempt_cost_nothing_and_has_no_batch(registry):
+    for source, batch in (("output", "b01"), ("twin", None), ("cache", None)):
         job = finished(registry, ['{"id":1}'], source=source)
         row = json.loads(exported(registry, job, "jsonl", prices=dear)[1])
         sent = source == "output"
