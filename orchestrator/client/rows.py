@@ -16,6 +16,7 @@ import msgspec
 
 from orchestrator.domain.errors import SourceError
 from orchestrator.sources.optional import needed
+from orchestrator.sources.python_values import json_value
 
 NOT_KEPT = "ORC1153"
 _ROWS_A_BATCH = 10_000
@@ -90,9 +91,25 @@ def _write_lines(rows: Iterable[object], path: Path, name: str) -> None:
                 what = f"record {number:,} is a {type(row).__name__}, no mapping of columns"
                 raise _no_records(name, what)
             try:
-                file.write(encoder.encode({_column(key): row[key] for key in row}) + b"\n")
+                file.write(_line(encoder, {_column(key): row[key] for key in row}) + b"\n")
             except (TypeError, ValueError, OverflowError) as error:
                 raise _no_records(name, f"record {number:,}: {str(error)[:200]}") from None
+
+
+def _line(encoder: msgspec.json.Encoder, row: Mapping[str, object]) -> bytes:
+    """Return a record as JSON; NaN and infinities, which the encoder takes for null, by name."""
+    line = encoder.encode(row)
+    if b"null" not in line:
+        return line
+    return encoder.encode(_spelled(msgspec.to_builtins(row, enc_hook=_plain, str_keys=True)))
+
+
+def _spelled(value: object) -> object:
+    if isinstance(value, float):
+        return json_value(float(value))
+    if isinstance(value, dict):
+        return {name: _spelled(item) for name, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _column(key: object) -> str:

@@ -101,6 +101,25 @@ def test_values_beyond_json_become_text_and_big_numbers_keep_their_digits(tmp_pa
     )
 
 
+def test_numbers_that_json_lacks_are_kept_by_name_and_none_stays_null(tmp_path: Path):
+    nan, endless = float("nan"), float("inf")
+    row = {
+        "f": nan,
+        "n": None,
+        "in": {"l": [1.5, endless, -endless]},
+        "s": np.float32("nan"),
+        "d": np.float64("inf"),
+        "a": np.array([1.0, nan]),
+        "t": dt.date(2026, 1, 2),
+        "m": Decimal("1.10"),
+    }
+    path = rows.keep([row], tmp_path, "kept")
+    assert path.read_text() == (
+        '{"f":"NaN","n":null,"in":{"l":[1.5,"Infinity","-Infinity"]},"s":"NaN","d":"Infinity",'
+        '"a":[1.0,"NaN"],"t":"2026-01-02","m":"1.10"}\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
