@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +52,16 @@ def sink_view(job: Job, delivery: Delivery) -> SinkView:
         finished_at=delivery.finished_at,
         next=f"orchestrator resume {job.name}" if held or failing else "",
     )
+
+
+def held_lines(views: Iterable[SinkView]) -> list[str]:
+    """Return a line for each sink that waits for a person: what is wrong, and what to do next."""
+    return [
+        f"outcomes of {sink.job} do not get to {sink.sink}: {sink.reason}"
+        f"; mend the sink, then: {sink.next}"
+        for sink in views
+        if sink.state == DeliveryState.HELD
+    ]
 
 
 def list_sinks(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from orchestrator.cli import human
 from orchestrator.cli.command import command
 from orchestrator.cli.options import DURATION
 from orchestrator.cli.session import Session
 from orchestrator.cli.watching import Display, display_of
 from orchestrator.cli.watching_stages import Stages, workflow_of
 from orchestrator.domain.errors import NotFound, RegistryError, WaitTimeout
-from orchestrator.domain.model import JobState
+from orchestrator.domain.model import DeliveryState, JobState
 
 if TYPE_CHECKING:
     from orchestrator.api.views import JobView
@@ -124,7 +125,8 @@ def follow_jobs(
     progress: Progress = "auto",
 ) -> int:
     """Follow the jobs of these names, or all open ones, to their end; return the exit status."""
-    from orchestrator.app import App  # noqa: PLC0415 - help needs none of it
+    from orchestrator.api.sink_views import held_lines  # noqa: PLC0415 - help needs none of it
+    from orchestrator.app import App  # noqa: PLC0415
     from orchestrator.cli.logs import log_of  # noqa: PLC0415
     from orchestrator.service.following import follow  # noqa: PLC0415
     from orchestrator.service.signals import Signals  # noqa: PLC0415
@@ -150,6 +152,8 @@ def follow_jobs(
         if stages.unfed():
             status = max(status, NEEDS_PERSON)
         display.finish(looking.views, status)
+        for line in held_lines(sink for view in looking.views for sink in view.sinks):
+            session.console.note(human.plain(line))
         return status
 
 
@@ -257,6 +261,8 @@ def exit_status(views: Sequence[JobView], allowed: Allowed) -> int:
         books = view.books
         unsuccessful = books.failed + books.expired + books.cancelled
         if view.job.state not in _ENDED or not allowed.holds(unsuccessful, books.records):
+            return NEEDS_PERSON
+        if any(sink.state == DeliveryState.HELD for sink in view.sinks):
             return NEEDS_PERSON
     return 0
 

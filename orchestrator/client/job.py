@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import api, documents
+from orchestrator import api, documents, human
 from orchestrator.api import invariants
 from orchestrator.api.delivering import Delivering, deliver, known_sink
-from orchestrator.api.sink_views import SinkView, list_sinks
+from orchestrator.api.sink_views import SinkView, held_lines, list_sinks
 from orchestrator.api.views import at_rest
 from orchestrator.client import html
 from orchestrator.client.answer_types import AnswerType
@@ -167,9 +168,12 @@ class Job:
             return at_rest(view)
 
         try:
-            self._follow(look, timeout, signals)
+            ended = self._follow(look, timeout, signals)
         finally:
             display.end()
+        if ended:
+            for line in held_lines(self.sinks()):
+                sys.stderr.write(f"{human.plain(line)}\n")
 
     def wait(
         self,

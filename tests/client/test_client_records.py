@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,17 @@ def test_outcomes_go_to_the_sinks_that_the_job_names_and_to_one_that_is_added(
     job.wait(timeout="60s")
     assert len((home / "late.csv").read_text().splitlines()) == 13
     assert len((home / "out.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_watch_names_the_sink_that_waits_for_a_person(
+    lite: Orchestrator, capsys: pytest.CaptureFixture[str]
+):
+    with closing(sqlite3.connect("warehouse.db")) as db:
+        db.execute("CREATE TABLE tags (id TEXT PRIMARY KEY)")
+    lite.submit(a_spec(sinks=["sql:sqlite:///warehouse.db/tags"])).watch(timeout="60s")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "add_columns = true adds them" in said
+    assert said.endswith("then: orchestrator resume labels")
 
 
 def test_a_sink_that_is_none_is_refused(lite: Orchestrator):

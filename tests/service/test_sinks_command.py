@@ -45,8 +45,11 @@ sink = [{ sql = "warehouse", table = "tags" }, { file = "{job}.out.jsonl" }]
     with closing(sqlite3.connect(project.folder / "warehouse.db")) as db:
         db.execute("CREATE TABLE tags (id TEXT PRIMARY KEY)")
     project.write("tags.jsonl", 10)
-    assert project.run("submit", "tags").status == 0
-    assert project.run("watch", "tags").status == 0
+    watched = project.run("submit", "tags", "--watch")
+    assert watched.status == 3
+    (said,) = [line for line in watched.err.splitlines() if "sql:warehouse/tags" in line]
+    assert "add_columns = true adds them" in said
+    assert said.endswith("then: orchestrator resume tags")
     status = project.run("status", "--json")
     assert status.status == 3
     (need,) = status.data()["needs_you"]
