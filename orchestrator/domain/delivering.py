@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -15,6 +16,7 @@ Kind = Literal["file", "sql", "source", "webhook", "use"]
 WEBHOOK = "webhook"
 _KINDS = ("file", "sql", "source", "webhook", "use")
 _NAME_LENGTH = 200
+_HASH_LENGTH = 8
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PLACES = {"env", "file", "credential", "command"}
 
@@ -44,7 +46,7 @@ def delivery_name(sink: SinkSpec, job: str) -> str:
         return given[:_NAME_LENGTH]
     match kind_of(sink):
         case "webhook":
-            return _webhook_name(sink.location)
+            return _webhook_name(sink)
         case "sql":
             return f"{_without_query(sink.location)}/{sink.options.get('table', '')}"[
                 -_NAME_LENGTH:
@@ -56,10 +58,17 @@ def _without_query(location: str) -> str:
     return location.partition("?")[0]
 
 
-def _webhook_name(location: str) -> str:
-    """Return the host only: a path often is as good as a password."""
-    parts = urlsplit(location)
-    return f"{parts.scheme}://{parts.hostname}" if parts.hostname else WEBHOOK
+def _webhook_name(sink: SinkSpec) -> str:
+    """Return the host and a hash: a path often is as good as a password, yet tells two apart."""
+    url = sink.options.get("url")
+    place = sink.location if url is None else msgspec.json.encode(url, order="sorted").decode()
+    parts = urlsplit(sink.location)
+    shown = WEBHOOK
+    if parts.hostname:
+        # Of what may hold a user's name only host and port are shown.
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    digest = hashlib.sha256(place.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{shown[: _NAME_LENGTH - _HASH_LENGTH - 1]}#{digest}"
 
 
 def placed(location: str, job: str) -> str:

@@ -216,4 +216,19 @@ def test_a_password_in_an_address_is_neither_kept_nor_shown(world: World, text: 
 
 def test_the_name_of_a_webhook_shows_neither_path_nor_password() -> None:
     sink = read_sink("https://user:pass@hooks.example.org/services/T0/secret?token=x")
-    assert delivery_name(sink, "labels") == "https://hooks.example.org"
+    host, _, digest = delivery_name(sink, "labels").partition("#")
+    assert (host, len(digest)) == ("https://hooks.example.org", 8)
+
+
+def test_the_names_of_webhooks_tell_their_addresses_apart() -> None:
+    sinks = [
+        read_sink("http://127.0.0.1:8765/first"),
+        read_sink("http://127.0.0.1:8765/second"),
+        read_sink("http://127.0.0.1:8766/first"),
+        sink_of({"webhook": {"env": "FIRST"}}),
+        sink_of({"webhook": {"env": "SECOND"}}),
+    ]
+    names = [delivery_name(sink, "labels") for sink in sinks]
+    assert len(set(names)) == 5
+    assert names[0].startswith("http://127.0.0.1:8765#")
+    assert names[3].startswith("webhook#")
