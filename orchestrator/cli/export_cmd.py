@@ -68,14 +68,14 @@ def export(
     Parquet, Arrow, Feather and Excel have the source's types.
     """
     from orchestrator.api import exporting, lookup  # noqa: PLC0415 - help needs no database
-    from orchestrator.sinks.formats import format_of  # noqa: PLC0415
+    from orchestrator.sinks.formats import asked_format  # noqa: PLC0415
     from orchestrator.sinks.places import is_folder  # noqa: PLC0415
 
     console = session.console
     if target == STDOUT and console.machine:
         raise UsageError("-o - and --json both want stdout", next="name a file: -o outcomes.jsonl")
     parts = target != STDOUT and is_folder(target, session.world.cwd)
-    form = format_of(f"{target}/" if parts else target, kind)
+    form = asked_format(f"{target}/" if parts else target, kind)
     if follow and (cut_off := _wait_for_the_end(session, job)) is not None:
         return cut_off
     with reading(session) as registry:

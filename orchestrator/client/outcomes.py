@@ -20,7 +20,7 @@ from orchestrator.domain.model import Job
 from orchestrator.domain.shape import read_shape
 from orchestrator.sinks.files import Output, OutputStream
 from orchestrator.sinks.folders import OutputFolder
-from orchestrator.sinks.formats import format_of
+from orchestrator.sinks.formats import asked_format
 from orchestrator.sinks.places import is_folder, open_place
 from orchestrator.sinks.port import OutcomeRow
 from orchestrator.sources.optional import needed
@@ -164,7 +164,7 @@ class Outcomes:
         """
         place, cwd = str(target), self._look.cwd
         parts = is_folder(place, cwd)
-        kind = format_of(f"{place}/" if parts else place, format)
+        kind = asked_format(f"{place}/" if parts else place, format)
         self._export(open_place(place, kind, cwd), kind, raw=raw)
         return target
 

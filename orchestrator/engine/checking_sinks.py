@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.domain.delivering import delivery_name, is_local, is_reference, kind_of, placed
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.spec import JobSpec, SinkSpec
-from orchestrator.sinks.formats import format_of
+from orchestrator.sinks.formats import FORMATS, format_of, unknown_ending
 from orchestrator.sinks.plugins import find_sink
 from orchestrator.sinks.remote_files import is_url
 from orchestrator.sources.registry import is_sql
@@ -33,6 +33,7 @@ _TEXTS = frozenset({"table", "mode", "per", "name"})
 _FLAGS = frozenset({"raw", "add_columns", "replace_nul", "allow_private"})
 _APPENDABLE = frozenset({"jsonl", "csv", "tsv"})
 _ONE_FILE = frozenset({"xlsx"})
+_NAMED = 'say format = "jsonl", with --sink: NAME?format=jsonl'
 
 
 def check_sinks(spec: JobSpec) -> None:
@@ -107,6 +108,10 @@ def _is_renaming(value: Any) -> bool:  # noqa: ANN401 - any value of TOML
 def _check_file(spec: JobSpec, sink: SinkSpec, name: str) -> None:
     location = placed(sink.location, spec.name)
     kind = format_of(location, None if sink.format == "auto" else sink.format)
+    ending = unknown_ending(location) if sink.format == "auto" else ""
+    if ending:
+        known = f"end its name with .{', .'.join(FORMATS)}"
+        raise bad_sink(name, f"no format has the ending .{ending}", f"{known}; or {_NAMED}")
     if not is_local(sink):
         _check_address(sink, name)
         return

@@ -17,6 +17,8 @@ _CODE = "ORC6003"
 _MISSING = "ORC6011"
 _SAME = {"ndjson": "jsonl", "json": "jsonl", "ipc": "arrow", "excel": "xlsx", "pq": "parquet"}
 
+_NEXT = f"--format {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+
 
 def format_of(location: str, named: str | None) -> str:
     """Return the format: the one named, else by the file's ending, else JSON Lines.
@@ -34,13 +36,32 @@ def format_of(location: str, named: str | None) -> str:
         return found
     if named is None:
         return "jsonl"
-    near = difflib.get_close_matches(wanted, FORMATS, n=1)
-    hint = f', did you mean "{near[0]}"?' if near else ""
-    raise UsageError(
-        f'there is no export format "{named}"{hint}',
-        code=_CODE,
-        next=f"--format {', '.join(FORMATS[:-1])} or {FORMATS[-1]}",
-    )
+    raise UsageError(f'there is no export format "{named}"{_near(wanted)}', code=_CODE, next=_NEXT)
+
+
+def asked_format(location: str, named: str | None) -> str:
+    """Return the format of what is about to be asked for, as `format_of` does.
+
+    Raises UsageError for an ending that says no format, too: one that was mistyped would else make
+    JSON Lines of a table without a word. What was asked for before goes on as it was.
+    """
+    ending = unknown_ending(location) if named is None else ""
+    if ending:
+        near = _near(ending.lower())
+        raise UsageError(f'no format has the ending ".{ending}"{near}', code=_CODE, next=_NEXT)
+    return format_of(location, named)
+
+
+def unknown_ending(location: str) -> str:
+    """Return the ending of a file's name that says no format; empty where there is none."""
+    ending = Path(location).suffix.removeprefix(".")
+    known = location.endswith("/") or ending.lower() in {*FORMATS, *_SAME}
+    return "" if known else ending
+
+
+def _near(wanted: str) -> str:
+    near = difflib.get_close_matches(wanted, [*FORMATS, *_SAME], n=1)
+    return f', did you mean "{_SAME.get(near[0], near[0])}"?' if near else ""
 
 
 def open_sink(

@@ -95,6 +95,9 @@ def test_a_sink_that_makes_no_sense_is_refused_before_anything_is_sent(project):
     assert (refused.status, "a table is named as sql:CONNECTION/TABLE" in refused.err) == (2, True)
     refused = project.submit(5, "labels", "--sink", "nowhere/out.csv")
     assert (refused.status, "ORC6025" in refused.err) == (73, True)
+    refused = project.submit(5, "labels", "--sink", "out.foo")
+    assert (refused.status, "no format has the ending .foo" in refused.err) == (73, True)
+    assert "?format=jsonl" in refused.err
     assert project.run("jobs").out == ""
 
 

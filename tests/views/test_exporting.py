@@ -30,7 +30,7 @@ from orchestrator.registry.joined import joined_range
 from orchestrator.registry.outcomes import span
 from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
-from orchestrator.sinks.formats import format_of
+from orchestrator.sinks.formats import asked_format, format_of
 from orchestrator.sinks.jsonl import JsonlSink
 from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names, header_of
 
@@ -397,6 +397,15 @@ def test_formats_follow_the_name_then_the_ending():
     assert format_of("out.pq", None) == "parquet"
     with pytest.raises(UsageError, match='did you mean "parquet"'):
         format_of("out", "parket")
+
+
+def test_an_ending_that_says_no_format_is_refused_unless_one_is_named():
+    with pytest.raises(UsageError, match=r'ending "\.parqet", did you mean "parquet"') as refused:
+        asked_format("out.parqet", None)
+    assert (refused.value.code, "--format" in refused.value.next) == ("ORC6003", True)
+    assert asked_format("out.foo", "csv") == "csv"
+    assert asked_format("out", None) == asked_format("-", None) == "jsonl"
+    assert asked_format("out.parts/", None) == "parquet"
 
 
 KEYS = st.sampled_from([*COLUMNS, *(f"answer_{name}" for name in COLUMNS), "id", "x"])
