@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.domain.answer_columns import columns_of
 from orchestrator.domain.conditions import Condition
@@ -14,8 +15,10 @@ from orchestrator.domain.spec import JobSpec
 from orchestrator.domain.workflow import StagePlan, Workflow
 from orchestrator.engine.context import Context
 from orchestrator.engine.handing_on import HandOn, read_options
+from orchestrator.engine.history import History
 from orchestrator.engine.opening import opening
 from orchestrator.engine.outcome_rows import header
+from orchestrator.engine.writing_back import left_out
 from orchestrator.sinks.port import header_of
 from orchestrator.sources.registry import open_source
 
@@ -66,6 +69,7 @@ def _columns(
 
 def _of_source(ctx: Context, spec: JobSpec) -> Columns:
     reach = opening(ctx.connections, lambda: ctx.registry)
+    reach = replace(reach, left_out=left_out(spec, History(lambda: ctx.registry, spec)))
     return (
         open_source(spec.source, spec.source_format, options=spec.source_options, opening=reach)
         .shape()

@@ -12,6 +12,7 @@ from orchestrator.engine.changes import Changed
 from orchestrator.engine.history import History
 from orchestrator.engine.intake import Scan
 from orchestrator.engine.opening import Reach
+from orchestrator.engine.writing_back import left_out
 from orchestrator.sources.filtered import Filtered
 from orchestrator.sources.port import Opening, Source
 from orchestrator.sources.registry import open_source
@@ -58,15 +59,14 @@ def choose(spec: JobSpec, profile: Profile, opening: Opening, workdir: Path) -> 
     `workdir` holds files that go with the reading. Where no registry can be reached, every record
     is a new one.
     """
+    history = History(opening.registry, spec) if isinstance(opening, Reach) else None
+    added = left_out(spec, history) if history else frozenset[str]()
     opened: Source = open_source(
         spec.source,
         spec.source_format,
         options=spec.source_options,
-        opening=replace(opening, workdir=workdir),
+        opening=replace(opening, workdir=workdir, left_out=added),
     )
-    history = None
-    if isinstance(opening, Reach):
-        history = History(opening.registry, spec)
     filtered = Filtered(opened, spec.where) if spec.where else None
     wanted: Source = filtered or opened
     if not spec.changed_only or history is None:

@@ -12,6 +12,7 @@ from orchestrator.engine.checking_sinks import key_of, location_of_source
 from orchestrator.engine.context import Context
 from orchestrator.engine.outcome_rows import header
 from orchestrator.engine.source_columns import declared_columns, source_columns, typed_columns
+from orchestrator.engine.writing_back import usual_columns
 from orchestrator.sinks.chunks import ChunkSink
 from orchestrator.sinks.formats import format_of
 from orchestrator.sinks.plugins import PluginSink
@@ -71,9 +72,8 @@ def _source(ctx: Context, job: Job, _delivery: Delivery, sink: SinkSpec) -> Chun
     spec = ctx.spec_of(job)
     connection, table = location_of_source(spec, sink)
     columns = header_for(ctx, job, typed=True)
-    answers = columns.answer or columns.outcome[1:2]  # else the text
-    names = [column.name for column in (*columns.outcome[:1], *answers)]
-    target = _target(spec, sink, table, sink.options.get("columns") or names, add_columns=True)
+    names = sink.options.get("columns") or usual_columns(columns)
+    target = _target(spec, sink, table, names, add_columns=True)
     return SourceTable(ctx.connections.get(connection), target, RowValues(columns))
 
 

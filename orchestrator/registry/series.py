@@ -19,6 +19,7 @@ class Run(NamedTuple):
     name: str
     source_digest: str
     spec: str
+    shape: str
 
 
 class Held(NamedTuple):
@@ -32,7 +33,7 @@ class Held(NamedTuple):
 def runs(db: Connection, series: str, limit: int | None = None) -> list[Run]:
     """Return the jobs of a series, the latest first. One that is being registered is none yet."""
     query = (
-        select(jobs.c.id, jobs.c.name, jobs.c.source_digest, jobs.c.spec)
+        select(*(jobs.c[name] for name in Run._fields))
         # The words of the partial index: SQLite proves nothing of bound parameters.
         .where(jobs.c.series != literal_column("''"), jobs.c.series == series)
         .where(jobs.c.state != JobState.REGISTERING)

@@ -51,13 +51,15 @@ class Opening:
 
     `job` opens the outcomes of another job by its name and options; None where there is no
     registry. `workdir` is a folder for files that go with the reading; the system's own unless
-    given. Relative paths start from `cwd`.
+    given. Relative paths start from `cwd`. `left_out`: columns of a database that are no part of
+    the records, since an earlier job has written its answers there.
     """
 
     connections: Connections = field(default_factory=no_connections)
     job: Callable[[str, Mapping[str, Any]], Source] | None = None
     cwd: Path = Path()
     workdir: Path | None = None
+    left_out: frozenset[str] = frozenset()
 
 
 NOTHING_OPEN = Opening()

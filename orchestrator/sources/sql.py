@@ -62,7 +62,9 @@ class SqlSource:
         self.blank_rows = 0
         engine = opening.connections.get(connection)
         self._rows = SqlRows(engine, self.name, table=table, query=query)
-        self._names = self._rows.columns()
+        names = self._rows.columns()
+        self._places = [n for n, name in enumerate(names) if name not in opening.left_out]
+        self._names = [names[place] for place in self._places]
         try:
             refuse_names(self.name, self._names)
         except SourceError:
@@ -110,7 +112,8 @@ class SqlSource:
         self._kept.end()
 
     def _text(self, rows: Sequence[Sequence[Any]]) -> bytes:
-        columns = list(zip(*rows, strict=True))
+        every = list(zip(*rows, strict=True))
+        columns = [every[place] for place in self._places]
         try:
             values = self._observed.json_columns(columns)
         except NoForm as error:
