@@ -128,7 +128,7 @@ def _job_story(registry: Registry, view: JobView, say_time: SayTime) -> Iterator
 
 def _job_next(view: JobView, say_time: SayTime) -> Iterator[str]:
     waits, expected = view.waits_for, view.finish
-    yield f"it waits for {waits.words}"
+    yield _waiting(waits)
     if waits.until is not None and waits.until > view.as_of:
         yield f"the next move is due {say_time(waits.until)}"
     if expected is not None and expected.earliest is not None and expected.latest is not None:
@@ -138,6 +138,17 @@ def _job_next(view: JobView, say_time: SayTime) -> Iterator[str]:
         yield f"when it ends is unknown: {expected.how}"
     if expected is not None and expected.first_window_ends is not None:
         yield f"the first completion window ends {say_time(expected.first_window_ends)}"
+
+
+def _waiting(waits: WaitsFor) -> str:
+    """Return the sentence of a wait: what a guard or a stage says is no name of a thing."""
+    if waits.words.startswith("waits for "):
+        return f"it {waits.words}"
+    if waits.words.startswith("held: "):
+        return f"it is {waits.words}"
+    if waits.state == "held" and not waits.held_by:
+        return f"it is held: {waits.words}"
+    return f"it waits for {waits.words}"
 
 
 def _sinks_next(view: JobView, say_time: SayTime) -> Iterator[str]:
@@ -259,7 +270,7 @@ def _batch_story(registry: Registry, view: BatchView, say_time: SayTime) -> Iter
 
 def _batch_next(registry: Registry, view: BatchView, say_time: SayTime) -> Iterator[str]:
     batch, waits = view.batch, view.waits_for
-    yield f"it waits for {waits.words}"
+    yield _waiting(waits)
     if waits.until is not None:
         yield f"the next look is due {say_time(waits.until)}"
     if batch.state is BatchState.LIVE:
@@ -324,7 +335,7 @@ def _record(registry: Registry, found: Found, now: datetime, say_time: SayTime) 
         waits_for=waits,
         next=(f"it is {trace.state}: its outcome is final",)
         if waits is None
-        else (f"it waits for {waits.words}",),
+        else (_waiting(waits),),
         if_nothing="nothing changes" if settled else "it gets its outcome with its batch",
         choices=tuple(choices),
     )

@@ -108,7 +108,7 @@ def _words(db: Connection, stage: Stage) -> str:
         case Hold():
             return move.reason
         case Move():
-            return f"the next look: there is work from {stage.upstream}"
+            return f"waits for the next look: there is work from {stage.upstream}"
 
 
 def held_up_by(db: Connection, name: str) -> Iterator[str]:

@@ -118,6 +118,9 @@ def test_a_growing_job_without_an_open_record_says_what_it_waits_for(world: Worl
     world.tick()
     view = api.job_view(world.registry, world.job("rewrite"), now=world.clock.now())
     assert view.waits_for.words == "waits for labels: 5 open"
+    told = explaining.explain(world.registry, "rewrite", now=world.clock.now()).next
+    assert "it waits for labels: 5 open" in told
+    assert "as a stage it waits for labels: 5 open" in told
     assert view.state == "running"
 
 

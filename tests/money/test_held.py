@@ -57,3 +57,5 @@ def test_a_failed_canary_needs_a_person_and_shows_what_was_measured(world):
     assert need.next.startswith("orchestrator resume labels")
     view = view_of(world)
     assert (view.state, view.waits_for.who) == ("held", "you")
+    told = explain(world.registry, "labels", now=world.clock.now())
+    assert told.next[0] == f"it is held: {view.waits_for.words}"
