@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.api.lookup import find_job
 from orchestrator.app import App
-from orchestrator.domain.errors import ConfigError, NotFound
+from orchestrator.domain.errors import ConfigError, NotFound, RegistryError, UsageError
 from orchestrator.domain.filters import Field, Filter, parse_filter
 from orchestrator.domain.model import Job
 from orchestrator.domain.profile import Price
@@ -28,17 +28,30 @@ class Look:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.closed = False
 
     @property
     def registry(self) -> Registry:
-        """The registry. Raises RegistryError, NotFound where nothing was ever submitted."""
-        return self.app.reading()
+        """The registry. Raises RegistryError, NotFound where nothing was ever submitted.
+
+        UsageError where it went with its Orchestrator: that of a sandbox is gone once it is closed.
+        """
+        try:
+            return self.app.reading()
+        except RegistryError as error:
+            if not self.closed:
+                raise
+            raise UsageError(
+                "this Orchestrator is closed",
+                why=error.message,
+                next="open another, and use it inside its with block",
+            ) from error
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was ever submitted to the registry: to those who list, no error."""
         try:
-            self.app.reading()
+            _ = self.registry
         except NotFound as nothing:
             if nothing.code != _EMPTY:
                 raise

@@ -235,6 +235,7 @@ class Orchestrator:
 
     def close(self) -> None:
         """Close connections and remove records that were kept for reading."""
+        self._look.closed = True
         self._closing.close()
 
     def _declared(self, spec: JobSpec | str) -> Declared:

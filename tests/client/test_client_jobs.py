@@ -398,3 +398,12 @@ def test_a_workflow_is_applied_and_goes_through_by_itself(orc: Orchestrator, hom
     assert [node["job"] for node in graph.to_dict()["jobs"]] == ["first", "second"]
     with pytest.raises(errors.NotFound):
         orc.graph("thrice")
+
+
+def test_a_closed_sandbox_says_that_it_is_closed(home: Path):
+    orc = Orchestrator.sandbox()
+    job = orc.submit(a_spec())
+    orc.close()
+    for look in (orc.jobs, orc.status, lambda: orc.job("labels"), job.progress):
+        with pytest.raises(errors.UsageError, match="this Orchestrator is closed"):
+            look()
