@@ -76,7 +76,8 @@ def deliver(
     """Pass a job's outcomes on to a sink: add one later, or run one again.
 
     SINK is a FILE, sql:CONNECTION/TABLE, source, use:NAME, an https:// address, or a name that
-    orchestrator sinks shows. Whoever works on the registry does it: daemon, watch or tick.
+    orchestrator sinks shows. One that the job has keeps its options unless SINK gives some, which
+    then take their place. Whoever works on the registry does it: daemon, watch or tick.
     """
     from orchestrator.api.delivering import deliver as set_going  # noqa: PLC0415 - help needs none
     from orchestrator.api.delivering import known_sink  # noqa: PLC0415

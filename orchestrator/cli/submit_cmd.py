@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,7 @@ def submit(
     cut off goes on where it stopped. In a pipe stdout is the job's name.
     """
     from orchestrator import api  # noqa: PLC0415 - help needs none of it
+    from orchestrator.api.delivering import unlike_sinks  # noqa: PLC0415
     from orchestrator.app import App  # noqa: PLC0415
 
     if (source is None) == (plan_file is None):
@@ -95,7 +96,10 @@ def submit(
         if submitted.nothing_changed:
             _tell_unchanged(session, submitted)
             return _EMPTY if fail_if_empty else 0
-        _tell(session, app, submitted, alone=not watch)
+        unlike: list[str] = []
+        if submitted.already:
+            unlike = unlike_sinks(app.registry, submitted.job, declared.spec.sinks)
+        _tell(session, app, submitted, unlike, alone=not watch)
     return _follow(session, submitted.job.name) if watch else 0
 
 
@@ -177,7 +181,9 @@ def _progress(session: Session) -> Callable[[int, int], None]:
     return show
 
 
-def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> None:
+def _tell(
+    session: Session, app: App, submitted: Submitted, unlike: Sequence[str], *, alone: bool
+) -> None:
     job = submitted.job
     status = "submitted"
     if submitted.already:
@@ -198,7 +204,7 @@ def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> N
         "digest": job.digest,
         "next": following,
     }
-    text = _SAYS[status].format(
+    text = _SAYS["other_sinks" if unlike else status].format(
         name=job.name, records=human.plural(job.books.records, "record"), to=job.provider
     )
     if submitted.skipped:
@@ -210,6 +216,11 @@ def _tell(session: Session, app: App, submitted: Submitted, *, alone: bool) -> N
     if submitted.changed_since:
         session.console.note(f"the source has changed since job {submitted.changed_since}")
     session.console.result("submit", f"{text}\nnext: {following}", data, piped=job.name)
+    if unlike:
+        session.console.note(
+            f"the job does not have {human.plain(', '.join(unlike))} as given, and nothing was "
+            f"changed; to add or change a sink: orchestrator deliver {job.name} --sink ..."
+        )
     if alone and not somebody_works(app):
         session.console.note(
             "nobody is at work on this registry: start orchestrator daemon, "
@@ -244,6 +255,7 @@ def _unchanged(count: int) -> str:
 _SAYS = {
     "submitted": "submitted {name}: {records}, to {to}; nothing has been sent yet",
     "already_submitted": "already submitted: {name} has the same {records} and settings",
+    "other_sinks": "already submitted: {name} has the same {records}, and other sinks",
     "resumed": "submitted {name}: {records}, to {to}; went on where it had stopped",
 }
 

@@ -18,6 +18,8 @@ _KINDS = ("file", "sql", "source", "webhook", "use")
 _NAME_LENGTH = 200
 _HASH_LENGTH = 8
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_WHERE = frozenset({"name", "table", "url"})
+"""Options that belong to the place of a sink."""
 _PLACES = {"env", "file", "credential", "command"}
 
 
@@ -52,6 +54,18 @@ def delivery_name(sink: SinkSpec, job: str) -> str:
                 -_NAME_LENGTH:
             ]
     return placed(sink.location, job)[-_NAME_LENGTH:]
+
+
+def says_how(sink: SinkSpec) -> bool:
+    """Whether a sink says more than where it is: how it is to be written."""
+    return sink.format not in {"auto", WEBHOOK} or not sink.options.keys() <= _WHERE
+
+
+def is_same_place(one: SinkSpec, other: SinkSpec, job: str) -> bool:
+    """Whether two sinks of a job are one place: what one has, the other has too."""
+    return placed(one.location, job) == placed(other.location, job) and all(
+        one.options.get(option) == other.options.get(option) for option in ("table", "url")
+    )
 
 
 def _without_query(location: str) -> str:

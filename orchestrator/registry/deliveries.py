@@ -296,13 +296,22 @@ def release(db: Connection, job: Job, *, now: datetime, actor: str) -> list[Deli
     return [delivery for delivery in found if delivery.state is S.HELD]
 
 
-def restart(db: Connection, delivery: Delivery, *, again: bool, now: datetime, actor: str) -> None:
+def restart(
+    db: Connection,
+    delivery: Delivery,
+    *,
+    sink: SinkSpec,
+    again: bool,
+    now: datetime,
+    actor: str,
+) -> None:
     """Run a delivery once more, by hand: `again` from the first outcome on, else where it stopped.
 
-    Whoever works on it finds its writes refused.
+    `sink` is put in the place of its own. Whoever works on it finds its writes refused.
     """
     fresh = {"after_stamp": 0, "after_id": 0, "rows": 0, "memo": ""} if again else {}
-    _put_to_work(db, delivery, now, finished_at=None, **fresh)
+    stored = msgspec.json.encode(sink).decode()
+    _put_to_work(db, delivery, now, finished_at=None, sink=stored, **fresh)
     _record(db, "delivery_restarted", delivery, now, actor, again=again)
 
 

@@ -69,13 +69,19 @@ def work(world: World, worker: str) -> None:
 def test_a_worker_that_was_taken_over_can_neither_move_the_cursor_nor_end_the_delivery(
     world: World, tmp_path: Path
 ) -> None:
-    world.submit(3, sinks=(SinkSpec(location=str(tmp_path / "out.jsonl"), stream=True),))
+    out = SinkSpec(location=str(tmp_path / "out.jsonl"), stream=True)
+    world.submit(3, sinks=(out,))
     while not world.job().books.succeeded:
         world.advance()
     world.registry.write(lambda db: jobs.next_stamp(db, world.job().id))
     world.registry.write(
         lambda db: deliveries.restart(
-            db, delivery(world), again=True, now=world.clock.now(), actor="test"
+            db,
+            delivery(world),
+            sink=out,
+            again=True,
+            now=world.clock.now(),
+            actor="test",
         )
     )
     work(world, "slow")

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from support.world import World
 
-from orchestrator.api import control
+from orchestrator.api import control, delivering
 from orchestrator.domain.delivering import delivery_name, read_sink, sink_of
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.model import Delivery, DeliveryState, JobState
@@ -218,6 +218,33 @@ def test_the_name_of_a_webhook_shows_neither_path_nor_password() -> None:
     sink = read_sink("https://user:pass@hooks.example.org/services/T0/secret?token=x")
     host, _, digest = delivery_name(sink, "labels").partition("#")
     assert (host, len(digest)) == ("https://hooks.example.org", 8)
+
+
+def test_a_sink_that_was_written_otherwise_so_far_changes_from_its_start_only(
+    world: World, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out.jsonl")
+    world.submit(3, sinks=(SinkSpec(location=out, stream=True),))
+    world.run()
+    raw = SinkSpec(location=out, options={"raw": True})
+    with pytest.raises(SinkError) as refused:
+        delivering.deliver(world.context, "labels", raw)
+    assert refused.value.next.startswith("--again")
+    assert not delivering.deliver(world.context, "labels", raw, again=True).added
+    world.tick()
+    assert (delivery(world).state, delivery(world).stream) == (DeliveryState.DONE, True)
+    assert '"raw":true' in delivery(world).sink
+
+
+def test_a_sink_that_the_jobs_name_places_is_known_by_its_place(
+    world: World, tmp_path: Path
+) -> None:
+    world.submit(2, sinks=(SinkSpec(location=str(tmp_path / "{job}.out.jsonl"), stream=True),))
+    world.run()
+    before = delivery(world).sink
+    placed = SinkSpec(location=str(tmp_path / "labels.out.jsonl"))
+    assert not delivering.deliver(world.context, "labels", placed).added
+    assert delivery(world).sink == before
 
 
 def test_the_names_of_webhooks_tell_their_addresses_apart() -> None:

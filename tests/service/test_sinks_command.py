@@ -90,6 +90,24 @@ def test_what_appends_is_not_run_again_from_the_start(project):
     assert found(project, "SELECT count(*) FROM tags") == [(5,)]
 
 
+def test_a_held_sink_takes_the_options_that_deliver_gives_it(project):
+    place = f"sql:sqlite:///{project.folder}/warehouse.db/tags"
+    with closing(sqlite3.connect(project.folder / "warehouse.db")) as db:
+        db.execute("CREATE TABLE tags (id TEXT PRIMARY KEY)")
+    assert project.submit(5, "labels", "--sink", place, "--watch").status == 3
+    again = project.submit(5, "labels", "--sink", f"{place}?columns=id")
+    assert "has the same 5 records, and other sinks" in again.out + again.err
+    assert "orchestrator deliver labels --sink ..." in again.err
+    refused = project.run("deliver", "labels", "--sink", f"{place}?colums=id")
+    assert (refused.status, 'did you mean "columns"' in refused.err) == (73, True)
+    for given in (f"{place}?columns=id", place):  # the place alone leaves the options as they are
+        assert project.run("deliver", "labels", "--sink", given).status == 0
+        assert project.run("watch", "labels").status == 0
+    assert found(project, "SELECT count(*) FROM tags") == [(5,)]
+    same = project.submit(5, "labels", "--sink", f"{place}?columns=id")
+    assert "other sinks" not in same.out + same.err
+
+
 def test_a_sink_that_makes_no_sense_is_refused_before_anything_is_sent(project):
     refused = project.submit(5, "labels", "--sink", "sql:warehouse")
     assert (refused.status, "a table is named as sql:CONNECTION/TABLE" in refused.err) == (2, True)
