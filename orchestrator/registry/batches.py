@@ -29,12 +29,11 @@ from orchestrator.domain.auditing import GIVEN_UP_FROM
 from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Batch, BatchState
 from orchestrator.domain.transitions import SETTLED, Event, after
-from orchestrator.registry import events
-from orchestrator.registry.bulk import among, one_of, packed
+from orchestrator.registry import claims, events
+from orchestrator.registry.bulk import among
 from orchestrator.registry.tables import batches, workers
-from orchestrator.registry.workers import lease_clock
 
-_COLUMNS = [column for column in batches.c if column.name != "owner"]
+_COLUMNS = claims.columns_of(batches)
 
 _PAST = (
     "state_at",
@@ -344,44 +343,16 @@ def claim(
     A batch whose owner's lease is over is due for anybody. `busy`: ids this worker works on now.
     """
     statement = _claiming(db.dialect.name, job_id is not None)
-    wanted = {"me": worker, "now": now, "most": limit, "the_job": job_id}
-    taken = db.execute(statement, {**wanted, "busy": packed(db.dialect.name, busy)})
-    return sorted((_read(row) for row in taken.mappings()), key=lambda batch: batch.id)
+    taken = claims.take(
+        db, statement, worker=worker, now=now, limit=limit, busy=busy, the_job=job_id
+    )
+    return [_read(row) for row in taken]
 
 
 @functools.cache
 def _claiming(dialect: str, one_job: bool) -> ReturningUpdate[Any]:
-    due = (
-        select(batches.c.id)
-        .where(
-            OPEN,
-            batches.c.due_at <= bindparam("now"),
-            _free(dialect),
-            ~one_of(dialect, batches.c.id, "busy"),
-        )
-        .order_by(batches.c.due_at, batches.c.id)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-    )
-    if one_job:
-        due = due.where(batches.c.job_id == bindparam("the_job"))
-    return (
-        update(batches)
-        .where(batches.c.id.in_(due.scalar_subquery()))
-        .values(owner=bindparam("me"), epoch=batches.c.epoch + 1)
-        .returning(*_COLUMNS)
-    )
-
-
-def _others(dialect: str) -> tuple[ColumnElement[bool], ...]:
-    """Select the other workers whose leases hold at `now`; `me` is who asks."""
-    return workers.c.lease_until > lease_clock(dialect), workers.c.id != bindparam("me")
-
-
-def _free(dialect: str) -> ColumnElement[bool]:
-    """Select batches that no other living worker holds."""
-    held = batches.c.owner.not_in(select(workers.c.id).where(*_others(dialect)))
-    return or_(batches.c.owner.is_(None), held)
+    its = (batches.c.job_id == bindparam("the_job"),) if one_job else ()
+    return claims.claiming(dialect, batches, OPEN, *its)
 
 
 def release(db: Connection, batch: Batch, *, due_at: datetime) -> None:
@@ -479,8 +450,9 @@ def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
 @functools.cache
 def _waiting(dialect: str) -> tuple[Select[Any], Select[Any]]:
     """Return what selects the first due time of a free batch, and the first end of a lease."""
-    first = select(batches.c.due_at).where(OPEN, _free(dialect)).order_by(batches.c.due_at).limit(1)
-    return first, select(func.min(workers.c.lease_until)).where(*_others(dialect))
+    free = OPEN, claims.free(dialect, batches)
+    first = select(batches.c.due_at).where(*free).order_by(batches.c.due_at).limit(1)
+    return first, select(func.min(workers.c.lease_until)).where(*claims.others(dialect))
 
 
 def hurry(db: Connection, batch_ids: Iterable[int], now: datetime) -> None:

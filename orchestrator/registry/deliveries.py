@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
     and_,
@@ -33,16 +32,15 @@ from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.model import Delivery, DeliveryState, Job, JobState
 from orchestrator.domain.spec import SinkSpec
 from orchestrator.domain.transitions import JOB_FINAL
-from orchestrator.registry import events
-from orchestrator.registry.bulk import among, one_of, packed
-from orchestrator.registry.tables import deliveries, jobs, workers
-from orchestrator.registry.workers import lease_clock
+from orchestrator.registry import claims, events
+from orchestrator.registry.bulk import among
+from orchestrator.registry.tables import deliveries, jobs
 
 LAST_ID = (1 << 63) - 1
 """Behind every outcome of its stamp."""
 
 S = DeliveryState
-_COLUMNS = [column for column in deliveries.c if column.name != "owner"]
+_COLUMNS = claims.columns_of(deliveries)
 _AT_WORK = deliveries.c.state.in_((literal_column("'waiting'"), literal_column("'running'")))
 """The very words of the partial index: SQLite proves nothing of bound parameters."""
 
@@ -174,44 +172,16 @@ def claim(
     One whose owner's lease is over is anybody's. `busy`: ids this worker has lost just now.
     """
     statement = _claiming(db.dialect.name, job_id is not None)
-    wanted = {"me": worker, "now": now, "most": limit, "the_job": job_id}
-    taken = db.execute(statement, {**wanted, "busy": packed(db.dialect.name, busy)})
-    return sorted((_read(row) for row in taken.mappings()), key=lambda delivery: delivery.id)
+    taken = claims.take(
+        db, statement, worker=worker, now=now, limit=limit, busy=busy, the_job=job_id
+    )
+    return [_read(row) for row in taken]
 
 
 @functools.cache
 def _claiming(dialect: str, one_job: bool) -> ReturningUpdate[Any]:
-    due = (
-        select(deliveries.c.id)
-        .where(
-            _HAS_WORK,
-            deliveries.c.due_at <= bindparam("now"),
-            _free(dialect),
-            ~one_of(dialect, deliveries.c.id, "busy"),
-        )
-        .order_by(deliveries.c.due_at, deliveries.c.id)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True, of=deliveries)
-    )
-    if one_job:
-        due = due.where(deliveries.c.job_id == bindparam("the_job"))
-    return (
-        update(deliveries)
-        .where(deliveries.c.id.in_(due.scalar_subquery()))
-        .values(owner=bindparam("me"), epoch=deliveries.c.epoch + 1, state=S.RUNNING)
-        .returning(*_COLUMNS)
-    )
-
-
-def _others(dialect: str) -> tuple[ColumnElement[bool], ...]:
-    """Select the other workers whose leases hold; `me` is who asks."""
-    return workers.c.lease_until > lease_clock(dialect), workers.c.id != bindparam("me")
-
-
-def _free(dialect: str) -> ColumnElement[bool]:
-    """Select deliveries that no other living worker holds."""
-    taken = deliveries.c.owner.not_in(select(workers.c.id).where(*_others(dialect)))
-    return or_(deliveries.c.owner.is_(None), taken)
+    its = (deliveries.c.job_id == bindparam("the_job"),) if one_job else ()
+    return claims.claiming(dialect, deliveries, _HAS_WORK, *its, state=S.RUNNING)
 
 
 def advance(
@@ -359,7 +329,7 @@ def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
 
 @functools.cache
 def _waiting(dialect: str) -> Select[Any]:
-    return select(func.min(deliveries.c.due_at)).where(_HAS_WORK, _free(dialect))
+    return select(func.min(deliveries.c.due_at)).where(_HAS_WORK, claims.free(dialect, deliveries))
 
 
 def furthest_due(db: Connection) -> datetime | None:

@@ -8,14 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Select,
-    bindparam,
     delete,
     func,
     literal_column,
-    or_,
     select,
     update,
 )
@@ -26,13 +23,12 @@ from orchestrator.domain.errors import ClaimLost
 from orchestrator.domain.feeding import WAIVED
 from orchestrator.domain.model import Job, JobState, Stage, StageState
 from orchestrator.domain.transitions import JOB_FINAL
-from orchestrator.registry import events
-from orchestrator.registry.bulk import insert_once, one_of, packed
-from orchestrator.registry.tables import stages, workers
-from orchestrator.registry.workers import lease_clock
+from orchestrator.registry import claims, events
+from orchestrator.registry.bulk import insert_once
+from orchestrator.registry.tables import stages
 
 S = StageState
-_COLUMNS = [column for column in stages.c if column.name != "owner"]
+_COLUMNS = claims.columns_of(stages)
 _AT_WORK = stages.c.state.in_((literal_column("'waiting'"), literal_column("'feeding'")))
 """The very words of the partial index: SQLite proves nothing of bound parameters."""
 
@@ -217,38 +213,13 @@ def claim(
     One whose owner's lease is over is anybody's. `busy`: ids this worker has lost just now.
     """
     statement = _claiming(db.dialect.name)
-    wanted = {"me": worker, "now": now, "most": limit}
-    taken = db.execute(statement, {**wanted, "busy": packed(db.dialect.name, busy)})
-    return sorted((_read(row) for row in taken.mappings()), key=lambda stage: stage.id)
+    taken = claims.take(db, statement, worker=worker, now=now, limit=limit, busy=busy)
+    return [_read(row) for row in taken]
 
 
 @functools.cache
 def _claiming(dialect: str) -> ReturningUpdate[Any]:
-    due = (
-        select(stages.c.id)
-        .where(
-            _AT_WORK,
-            stages.c.due_at <= bindparam("now"),
-            _free(dialect),
-            ~one_of(dialect, stages.c.id, "busy"),
-        )
-        .order_by(stages.c.due_at, stages.c.id)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-    )
-    return (
-        update(stages)
-        .where(stages.c.id.in_(due.scalar_subquery()))
-        .values(owner=bindparam("me"), epoch=stages.c.epoch + 1)
-        .returning(*_COLUMNS)
-    )
-
-
-def _free(dialect: str) -> ColumnElement[bool]:
-    """Select stages that no other living worker holds; `me` is who asks."""
-    others = workers.c.lease_until > lease_clock(dialect), workers.c.id != bindparam("me")
-    taken = stages.c.owner.not_in(select(workers.c.id).where(*others))
-    return or_(stages.c.owner.is_(None), taken)
+    return claims.claiming(dialect, stages, _AT_WORK)
 
 
 def is_due(db: Connection, now: datetime) -> bool:
@@ -265,7 +236,7 @@ def next_due(db: Connection, *, worker: str, now: datetime) -> datetime | None:
 
 @functools.cache
 def _waiting(dialect: str) -> Select[Any]:
-    return select(func.min(stages.c.due_at)).where(_AT_WORK, _free(dialect))
+    return select(func.min(stages.c.due_at)).where(_AT_WORK, claims.free(dialect, stages))
 
 
 def furthest_due(db: Connection) -> datetime | None:

@@ -43,6 +43,7 @@ def seeded(source: str, edits: Sequence[Edit]) -> str:
 
 CREATE = "orchestrator.engine.steps.create"
 BATCHES = "orchestrator.registry.batches"
+CLAIMS = "orchestrator.registry.claims"
 DECIDE = "orchestrator.domain.decide"
 WORK = "orchestrator.service.work"
 
@@ -101,7 +102,7 @@ MUTANTS = (
     # A claim is also the rescue of what dead workers hold: it looks again by locking what it picks.
     Mutant(
         "rescue without re-check",
-        (Edit(BATCHES, "        .with_for_update(skip_locked=True)\n", ""),),
+        (Edit(CLAIMS, "        .with_for_update(skip_locked=True, of=table)\n", ""),),
         (f"{CAUGHT}what_one_worker_is_claiming_another_passes_over",),
     ),
     Mutant(
