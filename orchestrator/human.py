@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 
+from orchestrator.domain.model import Books
+
 _CENT = Decimal("0.01")
 _SIGNS = {"USD": "$", "CNY": "¥"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -228,34 +230,18 @@ def _share(parts: Sequence[int], width: int) -> list[int]:
     return cells
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
-    """The counts of a job that must always add up."""
-
-    records: int
-    succeeded: int
-    failed: int
-    expired: int
-    cancelled: int
-    open: int
-
-    @property
-    def balance(self) -> int:
-        """How many records are counted nowhere; negative: counted twice. 0 is right."""
-        counted = self.succeeded + self.failed + self.expired + self.cancelled + self.open
-        return self.records - counted
-
-    def line(self) -> str:
-        """Return the line of the books; one that does not add up says so and by how much."""
-        noun = "record" if self.records == 1 else "records"
-        right = (
-            f"{self.succeeded:,} succeeded + {self.failed:,} failed + {self.expired:,} expired"
-            f" + {self.cancelled:,} cancelled + {self.open:,} open"
-        )
-        if self.balance == 0:
-            return f"{self.records:,} {noun} = {right}"
-        word = "missing" if self.balance > 0 else "too many"
-        return f"{self.records:,} {noun} != {right} ({abs(self.balance):,} {word})"
+def books_line(books: Books) -> str:
+    """Return the line of the books; one that does not add up says so and by how much."""
+    noun = "record" if books.records == 1 else "records"
+    right = (
+        f"{books.succeeded:,} succeeded + {books.failed:,} failed + {books.expired:,} expired"
+        f" + {books.cancelled:,} cancelled + {books.open:,} open"
+    )
+    if books.balanced:
+        return f"{books.records:,} {noun} = {right}"
+    missing = books.records - books.open - books.recorded
+    word = "missing" if missing > 0 else "too many"
+    return f"{books.records:,} {noun} != {right} ({abs(missing):,} {word})"
 
 
 def width_of(text: str) -> int:

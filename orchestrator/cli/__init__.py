@@ -1,5 +1,1 @@
 """The command line."""
-
-from orchestrator import human
-
-__all__ = ["human"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import group
 from orchestrator.cli.session import Session
 from orchestrator.domain.errors import IntegrityError

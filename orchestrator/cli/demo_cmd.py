@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import job_lines
 from orchestrator.cli.command import command
 from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.domain.model import JobState
+from orchestrator.human import books_line
 
 if TYPE_CHECKING:
     from orchestrator.api.views import JobView
@@ -153,7 +153,7 @@ def _tell(session: Session, place: Place, folder: str, view: JobView, *, already
     def human(console: Console) -> None:
         if already:
             console.note("the demo was finished already: nothing was done")
-        console.say(job_lines.books_line(view))
+        console.say(books_line(view.books))
         for line in _some_rows(place.results):
             console.say(f"  {line}")
         console.say(f"results  {Path(folder) / place.results.name}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import command
 from orchestrator.cli.looking import pages, reading
 from orchestrator.cli.options import limit_option, sort_option, where_option

@@ -73,7 +73,7 @@ def _graphs(session: Session, subject: str | None) -> list[Graph]:
 
 
 def _lines(found: Graph, kind: Format, console: Console) -> list[str]:
-    from orchestrator.cli import human  # noqa: PLC0415 - as above
+    from orchestrator import human  # noqa: PLC0415 - as above
     from orchestrator.domain.graph import as_dot, as_text  # noqa: PLC0415
     from orchestrator.domain.graph_svg import as_svg  # noqa: PLC0415
 

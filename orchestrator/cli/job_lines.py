@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.domain.money import Money
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def job_lines(view: JobView, console: Console) -> Iterator[str]:
     """Yield headline, bar, books, the parts of open, pace and money, and what it waits for."""
     yield headline(view, console)
     yield f" {bar(view, console)}"
-    yield f" {books_line(view)}"
+    yield f" {human.books_line(view.books)}"
     unsent = unsent_line(view)
     if unsent:
         yield f" {unsent}"
@@ -107,19 +107,6 @@ def bar(view: JobView, console: Console, width: int = _BAR) -> str:
         unicode=console.unicode,
     )
     return f"{shades}  {human.percent(view.books.recorded, view.books.records)} recorded"
-
-
-def books_line(view: JobView) -> str:
-    """Return the line of counts that must add up."""
-    books = view.books
-    return human.Books(
-        records=books.records,
-        succeeded=books.succeeded,
-        failed=books.failed,
-        expired=books.expired,
-        cancelled=books.cancelled,
-        open=books.open,
-    ).line()
 
 
 def unsent_line(view: JobView) -> str:

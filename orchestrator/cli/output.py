@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import TextIO
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.errors import render
 from orchestrator.cli.tables import (
     Column,

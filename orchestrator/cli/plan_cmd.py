@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import FLAGS, STANDARD_INPUT, declared_job, intake_options
 from orchestrator.cli.output import Console

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from orchestrator.cli import human
+from orchestrator import human
 
 if TYPE_CHECKING:
     from orchestrator.api import Plan

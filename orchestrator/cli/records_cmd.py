@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.looking import day_prices_of, pages, reading
 from orchestrator.cli.nouns import noun
 from orchestrator.cli.options import after_option, limit_option, sort_option, where_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import command
 from orchestrator.cli.job_lines import finish_words, held_words
 from orchestrator.cli.looking import prices_of, reading

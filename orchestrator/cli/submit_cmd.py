@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import command
 from orchestrator.cli.intake_options import (
     FLAGS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.documents import Share, jsonable, to_json
 from orchestrator.domain.money import Money
 

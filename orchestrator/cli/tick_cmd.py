@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.cli.command import command
 from orchestrator.cli.session import Session
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.cli import human, job_lines
+from orchestrator import human
+from orchestrator.cli import job_lines
 from orchestrator.cli.output import Console
 from orchestrator.cli.session import Session
 from orchestrator.cli.tables import bare
@@ -158,7 +159,7 @@ def change_line(view: JobView, console: Console) -> str:
     if console.tty:
         state = job_lines.state_of(view, console)
         share = human.percent(books.recorded, books.records)
-        return f"{human.plain(view.job.name)}  {state}  {share}  {job_lines.books_line(view)}"
+        return f"{human.plain(view.job.name)}  {state}  {share}  {human.books_line(view.books)}"
     fields = (
         view.as_of.replace(microsecond=0),
         view.job.name,

@@ -6,7 +6,6 @@ from html import escape
 
 from orchestrator import human
 from orchestrator.api.views import JobView
-from orchestrator.client.words import books_of
 
 _SHADES = (
     ("recorded", "#2e8b57"),
@@ -26,7 +25,7 @@ def job_box(view: JobView) -> str:
     return _box(
         f"<b>{escape(view.job.name)}</b> {escape(human.state(view.state))}",
         _bar(view),
-        escape(books_of(view)) + f"<br>{share} recorded",
+        escape(human.books_line(view.books)) + f"<br>{share} recorded",
         escape(view.waits_for.words) if view.books.open else "",
     )
 

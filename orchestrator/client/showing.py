@@ -9,7 +9,7 @@ from typing import Any, Protocol, TextIO
 from orchestrator import human
 from orchestrator.api.views import JobView
 from orchestrator.client import html
-from orchestrator.client.words import books_of, lines_of
+from orchestrator.client.words import lines_of
 
 _UP, _TO_END = "\x1b[{}A\r", "\x1b[K"
 
@@ -62,7 +62,7 @@ class Lines:
 
     def show(self, view: JobView) -> None:
         """Write a line if there is something new."""
-        line = f"{human.plain(view.job.name)}  {view.state}  {books_of(view)}"
+        line = f"{human.plain(view.job.name)}  {view.state}  {human.books_line(view.books)}"
         if line != self._before:
             self._before = line
             self._stream.write(line + "\n")

@@ -16,7 +16,7 @@ def lines_of(view: JobView, *, unicode: bool = True) -> list[str]:
     return [
         f"{name}  {state}{waits}",
         f" {bar_of(view, unicode=unicode)}  {share} recorded",
-        f" {books_of(view)}",
+        f" {human.books_line(view.books)}",
     ]
 
 
@@ -30,16 +30,3 @@ def bar_of(view: JobView, *, unicode: bool = True) -> str:
         width=_BAR,
         unicode=unicode,
     )
-
-
-def books_of(view: JobView) -> str:
-    """Return the line of counts that must add up."""
-    books = view.books
-    return human.Books(
-        records=books.records,
-        succeeded=books.succeeded,
-        failed=books.failed,
-        expired=books.expired,
-        cancelled=books.cancelled,
-        open=books.open,
-    ).line()

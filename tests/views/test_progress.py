@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cli import human
+from orchestrator import human
 from orchestrator.domain.model import BatchState, Books, Job, JobState
 from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
