@@ -76,7 +76,10 @@ def _from_pandas(pa: Any, frame: Any) -> Any:  # noqa: ANN401 - as above
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Say an error of the table's library as ours: it names the column."""
+    """Say an error of the table's library as ours: it names the column.
+
+    What pyarrow can't write, such as a type of another library, is its `NotImplementedError`.
+    """
     try:
         yield
     except (ValueError, TypeError, NotImplementedError) as error:

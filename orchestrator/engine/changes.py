@@ -19,12 +19,12 @@ from orchestrator.domain.errors import SourceError
 from orchestrator.domain.intake import BadRow, Record
 from orchestrator.domain.model import OPEN_REQUESTS, RequestState
 from orchestrator.domain.profile import Profile
-from orchestrator.domain.shape import Shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.engine.history import History
 from orchestrator.engine.repeats import Keys, Partitions
 from orchestrator.registry.series import Held
 from orchestrator.sources.port import Source
+from orchestrator.sources.some_of import SomeOf
 
 CHUNK = 1_000
 _HOLDS = frozenset({RequestState.SUCCEEDED.value, *(state.value for state in OPEN_REQUESTS)})
@@ -33,7 +33,7 @@ _END = (1 << 63) - 1
 Row = Record | BadRow
 
 
-class Changed:
+class Changed(SomeOf):
     """Another source's records that are new or differ from what the earlier jobs hold.
 
     Decided once, in the first pass, and noted in `workdir`, so that every pass hands out the same
@@ -44,7 +44,7 @@ class Changed:
     def __init__(
         self, source: Source, spec: JobSpec, profile: Profile, history: History, workdir: Path
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._history = history
         self._rules = rules.RecordRules(spec, profile)
         self._id_limit = profile.limits.custom_id_max
@@ -57,20 +57,6 @@ class Changed:
         self._sent = hashlib.sha256()
         self.unchanged = 0
         """Records passed over so far."""
-
-    @property
-    def name(self) -> str:
-        """What the user called the source."""
-        return self._source.name
-
-    @property
-    def blank_rows(self) -> int:
-        """Blank rows skipped so far by the latest pass."""
-        return self._source.blank_rows
-
-    def shape(self) -> Shape:
-        """Return the source's shape; how many records have changed is not known before."""
-        return msgspec.structs.replace(self._source.shape(), rows=None)
 
     def digest(self) -> str:
         """Return a hash of the source, of what is sent of it, and of the job it was compared with.

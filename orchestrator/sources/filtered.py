@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from orchestrator.domain.conditions import FAILS, Condition, ConditionFails
 from orchestrator.domain.intake import BadRow, Record
-from orchestrator.domain.shape import Shape
 from orchestrator.sources.port import Source
+from orchestrator.sources.some_of import SomeOf
 
 
-class Filtered:
+class Filtered(SomeOf):
     """Another source's records for which a condition holds, at their own positions.
 
     Rows that can't be read, and records for which the condition has no answer, are handed out as
@@ -20,24 +18,10 @@ class Filtered:
     """
 
     def __init__(self, source: Source, condition: str) -> None:
-        self._source = source
+        super().__init__(source)
         self._condition = Condition(condition, source.shape().names)
         self.passed_over = 0
         """Records for which the condition did not hold, in the latest pass."""
-
-    @property
-    def name(self) -> str:
-        """What the user called the source."""
-        return self._source.name
-
-    @property
-    def blank_rows(self) -> int:
-        """Blank rows skipped so far by the latest pass."""
-        return self._source.blank_rows
-
-    def shape(self) -> Shape:
-        """Return the source's shape; how many records fit is not known before they are read."""
-        return msgspec.structs.replace(self._source.shape(), rows=None)
 
     def digest(self) -> str:
         """Return the digest of the source, whatever the condition."""
