@@ -21,11 +21,6 @@ from orchestrator.registry.events import Entry
 from orchestrator.registry.outcomes import Listed
 from orchestrator.registry.session import Registry
 
-JOB_ORDERS = ("newest", "oldest", "name")
-BATCH_ORDERS = ("newest", "oldest")
-RECORD_ORDERS = ("source", "last")
-EVENT_ORDERS = ("newest", "oldest")
-
 
 @dataclass(frozen=True, kw_only=True)
 class EventView:

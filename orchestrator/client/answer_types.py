@@ -35,11 +35,6 @@ class AnswerType:
             self.schema = _schema_of(wanted)
             self._read = msgspec.json.Decoder(wanted).decode
 
-    @property
-    def is_type(self) -> bool:
-        """Whether answers are read into a Python type."""
-        return self._read is not None
-
     def answer(self, *, repair: bool, native: bool | None) -> Answer:
         """Return what the job keeps of it."""
         title = self.schema.get("title") or getattr(self.wanted, "__name__", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +136,3 @@ def _no_records(name: str, why: str) -> SourceError:
         safe="nothing was registered, nothing was sent",
         next="give a path, a frame, an Arrow table, or an iterable of mappings",
     )
-
-
-def first_of(rows: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
-    """Return the first item, None of none, and the whole again."""
-    left = iter(rows)
-    first = next(left, None)
-    return first, chain([] if first is None else [first], left)

@@ -38,7 +38,7 @@ class Typed:
 def _read(values: list[Any], read: Read) -> list[Any]:
     try:
         return read(values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         return values
 
 
@@ -54,13 +54,13 @@ def _reader(words: str) -> Read | None:
 
 
 def _arrow_reader(words: str) -> Read:
-    from orchestrator.sources.arrow_types import type_of  # noqa: PLC0415 - needs pyarrow
-    from orchestrator.sources.json_arrow import arrow_array  # noqa: PLC0415
+    from orchestrator.sinks.arrow_values import codec_of  # noqa: PLC0415 - needs pyarrow
+    from orchestrator.sources.arrow_types import type_of  # noqa: PLC0415
 
-    of = type_of(words)
+    array = codec_of(type_of(words)).array
 
     def read(values: list[Any]) -> list[Any]:
-        typed: list[Any] = arrow_array(values, of).to_pylist()
+        typed: list[Any] = array(values).to_pylist()
         return typed
 
     return read

@@ -31,9 +31,6 @@ _CANCELLED = frozenset({"batch_cancelled", "batch_canceled", "cancelled", "cance
 BURNS_NOTHING = frozenset({Cause.QUOTA, Cause.EXPIRED, Cause.CANCELLED, Cause.MISSING})
 """Causes that are not the provider's no to that very line."""
 
-TRANSIENT = frozenset({Cause.OVERLOADED, Cause.SERVER})
-"""A no to the line that another try may turn into a yes; it burns an attempt."""
-
 
 def cause_of(answer: Answer) -> Cause:
     """Sort a failed answer. The code decides before the status: some servers put 400 on all."""

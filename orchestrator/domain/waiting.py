@@ -293,25 +293,6 @@ def _plural(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-_STATE_WORDS: Mapping[str, str] = {
-    S.BUILT: "ready to upload",
-    S.UPLOADING: "being uploaded",
-    S.UPLOAD_UNKNOWN: "looking for its upload",
-    S.CREATING: "being created",
-    S.CREATE_UNKNOWN: "looking for its remote batch",
-    S.LIVE: "at work at the provider",
-    S.REMOTE_DONE: "done at the provider",
-    S.COLLECTED: "downloaded",
-    S.RECONCILED: "recorded",
-    S.SUPERSEDED: "replaced",
-}
-
-
-def state_words(state: str) -> str:
-    """Return a state as a person says it; `state` is the word of a job, batch, record or gate."""
-    return _STATE_WORDS.get(state) or state.replace("_", " ")
-
-
 _BATCH_WORDS: Mapping[BatchState, tuple[Who, str]] = {
     S.PLANNED: ("time", "its input file to be written"),
     S.BUILT: ("time", "its input file to be uploaded"),

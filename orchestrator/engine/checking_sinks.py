@@ -31,7 +31,6 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
 _PASSWORD = re.compile(r"://[^/@?]*:[^/@]+@|[?&](?:password|sslpassword)=", re.IGNORECASE)
 _TEXTS = frozenset({"table", "mode", "per", "name"})
 _FLAGS = frozenset({"raw", "add_columns", "replace_nul", "allow_private"})
-_APPENDABLE = frozenset({"jsonl", "csv", "tsv"})
 _ONE_FILE = frozenset({"xlsx"})
 _NAMED = 'say format = "jsonl", with --sink: NAME?format=jsonl'
 

@@ -30,14 +30,6 @@ def header(job: Job, source: Sequence[Column] | None = None) -> Header:
     return header_of(read_shape(job.shape).columns if source is None else source, members)
 
 
-def export_columns(job: Job) -> tuple[Column, ...]:
-    """Return the columns of a job's outcomes: its source's, the outcome's, its answers'.
-
-    Only a column of the source can be without a type: its values are what JSON makes them.
-    """
-    return header(job).columns
-
-
 Ahead = Callable[[Iterator[Fetched]], Iterator[Fetched]]
 """How chunks are fetched: one by one as they are asked for, or some ahead in a thread."""
 

@@ -289,11 +289,6 @@ def cancel_pending(db: Connection, job_id: int, *, stamp: int) -> int:
     return written.rowcount
 
 
-def has_pending(db: Connection, job_id: int) -> bool:
-    """Whether a request of the job waits for a batch."""
-    return first_pending_model(db, job_id) is not None
-
-
 def reopen(db: Connection, ids: Sequence[int]) -> dict[str, int]:
     """Make failed and expired requests pending again, all fresh; return counts by state."""
     reopened: dict[str, int] = {}

@@ -38,12 +38,6 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         ) from None
 
 
-def refuse_empty(path: Path) -> None:
-    """Raise NotFound, or SourceError if `path` can't be read or holds no byte."""
-    with opened(path) as file:
-        refuse_no_byte(str(path), file)
-
-
 def refuse_no_byte(name: str, file: BinaryIO) -> None:
     """Raise SourceError if an open file holds no byte."""
     if hasattr(file, "peek"):

@@ -16,7 +16,7 @@ from orchestrator import api
 from orchestrator.domain.profile import Price
 from orchestrator.domain.shape import Column, Shape
 from orchestrator.domain.spec import Answer
-from orchestrator.engine.outcome_rows import export_columns, outcomes_after
+from orchestrator.engine.outcome_rows import header, outcomes_after
 from orchestrator.sinks.port import COLUMNS, header_of
 
 SCHEMA = {
@@ -68,7 +68,7 @@ def test_the_members_of_a_checked_answer_are_columns(registry):
 def test_columns_have_types_but_for_those_of_a_source_that_says_none(registry):
     shape = Shape(columns=(Column("id"), Column("day", "date32[day]")))
     job = finished(registry, ['{"id":1}'], shape=shape, answer=Answer(schema=SCHEMA))
-    types = {column.name: column.type for column in export_columns(job)}
+    types = {column.name: column.type for column in header(job).columns}
     assert types.pop("id") is None
     assert types["day"] == "date32[day]"
     assert (types["outcome"], types["cost"]) == ("string", "decimal128(38, 12)")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from support.arrow_data import TYPED, arrays, same
 
+from orchestrator.sinks.arrow_values import codec_of
 from orchestrator.sources.arrow_json import json_values
 from orchestrator.sources.arrow_types import NoTextForm, stored_type, type_of, words_of
-from orchestrator.sources.json_arrow import arrow_array
 
 NOON = datetime.datetime(2024, 7, 1, 12, tzinfo=datetime.UTC)
 
@@ -28,7 +28,7 @@ def test_the_words_of_a_type_bring_it_back(typed):
 @given(arrays())
 def test_values_come_back_from_their_json_text(array):
     text = msgspec.json.encode(json_values(array))
-    back = arrow_array(msgspec.json.decode(text), array.type)
+    back = codec_of(array.type).array(msgspec.json.decode(text))
     back.validate(full=True)
     assert back.type == array.type
     assert same(back.to_pylist(), array.to_pylist())
@@ -54,7 +54,7 @@ def test_values_come_back_from_their_json_text(array):
 )  # fmt: skip
 def test_a_value_is_told_so(array, told):
     assert json_values(array) == [told]
-    assert arrow_array([told], stored_type(array.type)).to_pylist()
+    assert codec_of(stored_type(array.type)).array([told]).to_pylist()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from orchestrator import api
 from orchestrator.domain.shape import read_shape
 from orchestrator.domain.spec import JobSpec
 from orchestrator.registry import outcomes
+from orchestrator.sinks.arrow_values import codec_of
 from orchestrator.sources.arrow_types import type_of
-from orchestrator.sources.json_arrow import arrow_array
 
 NUMBERS = itertools.count(1)
 JSON = st.recursive(
@@ -88,7 +88,7 @@ def test_every_arrow_type_comes_back_from_the_registry(world, array, ending):
     records, shape = stored(world, path, prompt="say something")
     column = shape.columns[1]
     values = [json.loads(record)["v"] for record in records]
-    back = arrow_array(values, type_of(column.type))
+    back = codec_of(type_of(column.type)).array(values)
     assert same(back.to_pylist(), array.cast(back.type).to_pylist())
 
 
