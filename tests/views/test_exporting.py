@@ -10,29 +10,21 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from support.outputs import Kept
 
 from orchestrator import api
 from orchestrator.api.verifying import verify
 from orchestrator.domain.cost import actual
-from orchestrator.domain.errors import IntegrityError, RegistryError, SinkError, UsageError
+from orchestrator.domain.errors import IntegrityError, RegistryError, SinkError
 from orchestrator.domain.filters import RECORD_FIELDS, parse_filter
-from orchestrator.domain.profile import Price
-from orchestrator.domain.shape import Column
-from orchestrator.domain.tariff import Tariff
 from orchestrator.engine import blocks, source_columns
 from orchestrator.engine.outcome_rows import Rows
-from orchestrator.provider.answer_text import answer_text, answer_texts
 from orchestrator.provider.profiles import load_profile
 from orchestrator.registry import jobs
 from orchestrator.registry.joined import joined_range
 from orchestrator.registry.outcomes import span
-from orchestrator.sinks.csv_file import CsvSink, defused
 from orchestrator.sinks.files import OutputFile, OutputStream, SinkFull
-from orchestrator.sinks.formats import asked_format, format_of
-from orchestrator.sinks.jsonl import JsonlSink
-from orchestrator.sinks.port import COLUMNS, OutcomeRow, column_names, header_of
+from orchestrator.sinks.port import COLUMNS
 
 SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
 
@@ -40,21 +32,6 @@ SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
 def price(provider, model):
     found = load_profile(provider).models.get(model)
     return found.price if found else None
-
-
-class Kept:
-    def __init__(self):
-        self.bytes = b""
-        self.closed = self.abandoned = False
-
-    def write(self, data):
-        self.bytes += data
-
-    def close(self):
-        self.closed = True
-
-    def abandon(self):
-        self.abandoned = True
 
 
 def exported(world, name="labels", kind="jsonl", **how):
@@ -386,132 +363,3 @@ def test_too_many_columns_are_no_table(world, write_lines, monkeypatch):
     with pytest.raises(SinkError, match="different columns"):
         exported(world, kind="csv")
     assert exported(world)[0].rows == 1
-
-
-def test_formats_follow_the_name_then_the_ending():
-    assert format_of("out.csv", None) == "csv"
-    assert format_of("out.ndjson", None) == "jsonl"
-    assert format_of("-", None) == "jsonl"
-    assert format_of("out", None) == "jsonl"
-    assert format_of("out.csv", "jsonl") == "jsonl"
-    assert format_of("out.pq", None) == "parquet"
-    with pytest.raises(UsageError, match='did you mean "parquet"'):
-        format_of("out", "parket")
-
-
-def test_an_ending_that_says_no_format_is_refused_unless_one_is_named():
-    with pytest.raises(UsageError, match=r'ending "\.parqet", did you mean "parquet"') as refused:
-        asked_format("out.parqet", None)
-    assert (refused.value.code, "--format" in refused.value.next) == ("ORC6003", True)
-    assert asked_format("out.foo", "csv") == "csv"
-    assert asked_format("out", None) == asked_format("-", None) == "jsonl"
-    assert asked_format("out.parts/", None) == "parquet"
-
-
-KEYS = st.sampled_from([*COLUMNS, *(f"answer_{name}" for name in COLUMNS), "id", "x"])
-
-
-@given(st.sets(KEYS))
-def test_outcome_columns_never_take_a_name_of_the_source(taken):
-    names = column_names(taken)
-    assert len(set(names)) == len(COLUMNS)
-    assert not set(names) & taken
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
-)
-RECORDS = st.dictionaries(st.text(max_size=8), VALUES, max_size=5)
-TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
-
-
-@given(RECORDS, TEXTS, TEXTS)
-def test_a_line_holds_the_record_as_it_was_and_the_outcome_behind_it(record, text, message):
-    kept = Kept()
-    names = column_names(record)
-    row = OutcomeRow(json.dumps(record), "failed", text, 1, None, "0.10", None, message, 2, "b01")
-    JsonlSink(kept, header_of(map(Column, record))).write([row])
-    line = kept.bytes.decode()
-    assert line.count("\n") == 1
-    read = json.loads(line)
-    assert {key: value for key, value in read.items() if key not in names} == record
-    assert read[names[1]] == text
-    assert read[names[6]] == message
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=4))
-def test_a_table_is_read_back_as_it_was_but_for_formulas(values):
-    kept = Kept()
-    columns = [f"c{n}" for n in range(len(values))]
-    record = json.dumps(dict(zip(columns, values, strict=True)))
-    CsvSink(kept, header_of(map(Column, columns))).write([OutcomeRow(record, "open")])
-    _, row = csv.reader(io.StringIO(kept.bytes.decode(), newline=""))
-    assert row[: len(values)] == [defused(value) for value in values]
-
-
-@pytest.mark.parametrize(
-    ("cell", "shown"),
-    [
-        ("=cmd()", "'=cmd()"),
-        ("+1 call", "'+1 call"),
-        ("@sum", "'@sum"),
-        ("-x", "'-x"),
-        ("\tx", "'\tx"),
-        ("\rx", "'\rx"),
-        ("-5", "-5"),
-        ("+49.5", "+49.5"),
-        ("-1,000.50", "-1,000.50"),
-        ("", ""),
-        ("a=b", "a=b"),
-    ],
-)
-def test_only_text_that_a_spreadsheet_would_run_is_defused(cell, shown):
-    assert defused(cell) == shown
-
-
-DIGITS = st.decimals(0, 1000, places=6, allow_nan=False, allow_infinity=False)
-
-
-@given(DIGITS, DIGITS, DIGITS, *[st.integers(0, 10**9)] * 3)
-def test_a_tariff_says_exactly_what_the_price_says(one, two, three, tokens_in, out, cached):
-    known = Price(currency="USD", input=one, cached_input=two, output=three, as_of="2026-01-01")
-    tariff = Tariff(known)
-    text = tariff.written(tariff.units(tokens_in, out, cached))
-    assert Decimal(text) == actual(tokens_in, out, cached, known).amount
-    assert "e" not in text.lower()
-
-
-def completion(message):
-    return json.dumps({"choices": [{"index": 0, "message": message}]})
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (completion({"role": "assistant", "content": "yes"}), "yes"),
-        (completion({"content": [{"type": "text", "text": "a"}, {"text": "b"}]}), "ab"),
-        (completion({"content": None}), ""),
-        (completion({"content": ""}), ""),
-        (
-            completion({"content": None, "tool_calls": [{"id": "t"}]}),
-            '{"content": null, "tool_calls": [{"id": "t"}]}',
-        ),
-        ('{"output":[{"content":[{"text":"r"}]}]}', "r"),
-        ('{"data":[{"embedding":[1.50]}]}', '{"data":[{"embedding":[1.50]}]}'),
-        ("not json", "not json"),
-        ("[]", "[]"),
-        ('{"choices":[]}', ""),
-        ('{"choices":[{"message":{"content":"cut \\ud83d"}}]}', "cut \ufffd"),
-    ],
-)
-def test_the_text_of_an_answer_is_found_in_every_shape(body, text):
-    together = answer_texts(f"[{completion({'content': 'usual'})},null,{body}]")
-    assert (
-        together is None if text in {"not json", "cut \ufffd"} else together[::2] == ["usual", text]
-    )
-    assert answer_text(body) == text
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_the_text_of_an_answer_never_raises(body):
-    assert isinstance(answer_text(body), str)
