@@ -10,8 +10,8 @@ from orchestrator.domain.budget import ENOUGH, Ceiling, at_most
 from orchestrator.domain.charging import priced_anew
 from orchestrator.domain.packing import Load
 from orchestrator.engine.context import Context
-from orchestrator.registry import batches, charges
-from orchestrator.registry.batches import Moving
+from orchestrator.registry import charges, loads
+from orchestrator.registry.loads import Moving
 
 UNKNOWN = 1 << 62
 """More than any limit: what a batch may cost whose answers have no bound, or no price."""
@@ -26,7 +26,7 @@ def in_flight(
     provider: str | None = None,
 ) -> int:
     """Return what the batches under way may cost at most, of a job, of a provider, or all."""
-    moving = batches.moving(db, job_id=job_id, provider=provider)
+    moving = loads.moving(db, job_id=job_id, provider=provider)
     known = ratios(db, list({batch.job_id for batch in moving}))
     return sum(_at_most(ctx, batch, currency, known.get(batch.job_id)) for batch in moving)
 
@@ -55,7 +55,7 @@ def ratios(db: Connection, job_ids: Sequence[int]) -> dict[int, int]:
         if told >= ENOUGH and estimated:
             used = sum(row.charge.tokens_in for row in rows)
             found[job_id] = -(-used * 1_000 // estimated)
-    worst = batches.worst_ratios(db, list(found)) if found else {}
+    worst = loads.worst_ratios(db, list(found)) if found else {}
     return {job_id: max(ratio, worst.get(job_id, 0)) for job_id, ratio in found.items()}
 
 

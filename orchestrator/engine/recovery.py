@@ -34,7 +34,7 @@ from orchestrator.engine.steps.follow import facts_of
 from orchestrator.engine.steps.withdraw import take_back
 from orchestrator.provider.port import Provider
 from orchestrator.provider.wire_lines import name_of
-from orchestrator.registry import accounts, batches, events, jobs, requests, strays
+from orchestrator.registry import accounts, batches, events, jobs, loads, requests, strays
 from orchestrator.registry.requests import Place
 
 _UNSENT = frozenset(
@@ -250,7 +250,7 @@ def _make_row(
     )
     count = requests.assign(db, batch.id, [place.id for place in free])
     load = load_of(requests.sizes(db, batch.id))
-    batches.weigh(db, batch.id, est_in=load.est_in, est_out=load.est_out)
+    loads.weigh(db, batch.id, est_in=load.est_in, est_out=load.est_out)
     jobs.count(db, job.id, batches=1, waiting=-count, in_flight=count)
     accounts.look_by(db, provider.name, now)
     events.record(

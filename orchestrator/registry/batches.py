@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -281,52 +281,6 @@ def add(db: Connection, **values: Any) -> Batch:  # noqa: ANN401 - the columns o
     batch_id = db.execute(insert(batches).values(**values)).inserted_primary_key
     assert batch_id is not None  # noqa: S101 - both dialects return the key of a single insert
     return get(db, int(batch_id[0]))
-
-
-def weigh(db: Connection, batch_id: int, *, est_in: int, est_out: int | None) -> None:
-    """Say what the members of a batch are estimated to use."""
-    values = {"est_in": est_in, "est_out": est_out}
-    db.execute(update(batches).where(batches.c.id == batch_id).values(values))
-
-
-class Moving(NamedTuple):
-    """A batch under way, as a budget sees it."""
-
-    job_id: int
-    provider: str
-    model: str
-    requests: int
-    bytes: int
-    est_in: int
-    est_out: int | None
-    planned_at: datetime
-
-
-def moving(
-    db: Connection, *, job_id: int | None = None, provider: str | None = None
-) -> list[Moving]:
-    """Return the batches that may still cost something, of a job, of a provider, or all."""
-    query = select(*(batches.c[name] for name in Moving._fields))
-    query = query.where(OPEN, batches.c.state.not_in(tuple(SETTLED)))
-    if job_id is not None:
-        query = query.where(batches.c.job_id == job_id)
-    if provider is not None:
-        query = query.where(batches.c.provider == provider)
-    return [Moving(*row) for row in db.execute(query)]
-
-
-def worst_ratios(db: Connection, job_ids: Sequence[int]) -> dict[int, int]:
-    """Return the highest ratio of used to estimated tokens of prompts of a batch, by job.
-
-    In thousandths, rounded up.
-    """
-    ratio = func.max(batches.c.tokens_in * 1000 // batches.c.est_in) + 1
-    query = (
-        select(batches.c.job_id, ratio)
-        .where(among(db, batches.c.job_id, job_ids), batches.c.est_in > 0, batches.c.tokens_in > 0)
-        .group_by(batches.c.job_id)
-    )
-    return {job_id: int(worst) for job_id, worst in db.execute(query)}
 
 
 def claim(
