@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+JSON = "json"
+"""The word, not Arrow's, for a column that holds each value as its JSON text."""
+
 _ROW_BITS = 40
 
 

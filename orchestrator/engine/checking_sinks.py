@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.domain.delivering import delivery_name, is_local, is_reference, kind_of, placed
 from orchestrator.domain.errors import SinkError
+from orchestrator.domain.record_keys import key_columns
 from orchestrator.domain.spec import JobSpec, SinkSpec
 from orchestrator.sinks.formats import FORMATS, format_of, unknown_ending
 from orchestrator.sinks.plugins import find_sink
@@ -205,7 +206,7 @@ def key_of(spec: JobSpec, sink: SinkSpec) -> tuple[str, ...]:
         return (own,) if isinstance(own, str) else tuple(own)
     if spec.key is None:
         return ("custom_id",) if spec.lines else ()
-    return tuple(part.strip() for part in spec.key.split(","))
+    return key_columns(spec.key)
 
 
 def location_of_source(spec: JobSpec, sink: SinkSpec) -> tuple[str, str]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Optional
 
 import msgspec
 
-JSON = "json"
+from orchestrator.domain.shape import JSON
+
 _NULL, _SMALL = "null", "small"
 _EXACT = 2**53
 _INT64 = (-(2**63), 2**63 - 1)

@@ -15,8 +15,8 @@ from orchestrator.domain.tariff import Costs, Tariff
 from orchestrator.engine.context import read_spec
 from orchestrator.provider.answer_text import answer_text
 from orchestrator.registry import reports
-from orchestrator.registry.joined import UNSENT
 from orchestrator.registry.outcomes import Answered, Failed, Sourced
+from orchestrator.registry.sharing import UNSENT
 from orchestrator.sinks.port import OutcomeRow
 
 OPEN = "open"

@@ -40,7 +40,7 @@ from orchestrator.registry import batches as batch_rows
 from orchestrator.registry.bulk import among
 from orchestrator.registry.events import Entry
 from orchestrator.registry.jobs import AT_WORK
-from orchestrator.registry.sharing import CACHE, TWIN
+from orchestrator.registry.sharing import UNSENT
 from orchestrator.registry.tables import (
     accounts,
     batches,
@@ -258,12 +258,12 @@ def _of_answers(job: int | None, table: Table, wrong: ColumnElement[bool]) -> Se
 
 def _of_another_job(table: Table) -> ColumnElement[bool]:
     """Whether a row names a batch of another job, which only an answer used again may."""
-    own = table.c.source.not_in((TWIN, CACHE)) & requests.c.twin_of.is_(None)
+    own = table.c.source.not_in(UNSENT) & requests.c.twin_of.is_(None)
     return own & (batches.c.job_id != requests.c.job_id)
 
 
 def _responses(job: int | None) -> Select[Any]:
-    named = responses.c.source.in_(("output", "error", TWIN, CACHE))
+    named = responses.c.source.in_(("output", "error", *UNSENT))
     return _of_answers(job, responses, or_(~named, responses.c.line < 1))
 
 

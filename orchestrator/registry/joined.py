@@ -26,10 +26,8 @@ from sqlalchemy import (
 )
 
 from orchestrator.domain.model import RequestState
+from orchestrator.registry.sharing import UNSENT
 from orchestrator.registry.tables import failures, payloads, requests, responses
-
-UNSENT = ("twin", "cache")
-"""Where responses come from that no line brought: they took no attempt and cost nothing."""
 
 
 class JoinedRange(NamedTuple):

@@ -35,7 +35,8 @@ from orchestrator.registry.requests import request_id
 from orchestrator.registry.tables import batches, failures, jobs, requests, responses
 
 TWIN, CACHE = "twin", "cache"
-"""What stands as the source of a response that no line brought."""
+UNSENT = (TWIN, CACHE)
+"""What stands as the source of a response that no line brought: no attempt, no cost."""
 
 _PENDING = requests.c.state == literal_column("'pending'")
 _NO_TOKENS = frozenset({"tokens_in", "tokens_out", "tokens_cached"})

@@ -10,9 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from orchestrator.domain.errors import SinkError
-from orchestrator.domain.shape import Column
+from orchestrator.domain.shape import JSON, Column
 from orchestrator.domain.tariff import Costs
-from orchestrator.sinks.arrow_types import JSON, arrow_type
+from orchestrator.sinks.arrow_types import arrow_type
 from orchestrator.sinks.arrow_values import MISFITS, Codec, codec_of
 from orchestrator.sinks.joined import Joined
 from orchestrator.sinks.port import COLUMNS, Block, Header, OutcomeRow, block_of, object_of

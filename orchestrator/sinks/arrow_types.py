@@ -6,9 +6,6 @@ import pyarrow as pa
 
 from orchestrator.sources.arrow_types import type_of
 
-JSON = "json"
-"""The word, not Arrow's, for a column that holds each value as its JSON text."""
-
 
 def arrow_type(words: str | None) -> pa.DataType:
     """Return the type that `words` name; string for words that are none, and for `json`."""

@@ -16,32 +16,28 @@ from orchestrator.sinks.port import COLUMNS, Header, OutcomeRow
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
 
-_TEXT_FORMS: Mapping[str, Callable[[str], object]] = {
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
     "date": date.fromisoformat,
     "timestamp": datetime.fromisoformat,
     "time": time.fromisoformat,
     "decimal": Decimal,
-    "binary": lambda text: base64.b64decode(text, validate=True),
+    "binary": _bytes,
+    "large_binary": _bytes,
+    "fixed_size_binary": _bytes,
 }
-"""Types that JSON lacks: in a record they are text, ISO 8601 or base64."""
-
-_HEADS = (
-    ("date", "date"),
-    ("timestamp", "timestamp"),
-    ("time", "time"),
-    ("decimal", "decimal"),
-    ("binary", "binary"),
-    ("large_binary", "binary"),
-    ("fixed_size_binary", "binary"),
-)
+"""How the types that JSON lacks are read, by how their words begin: ISO 8601, digits, base64."""
 
 
 def reader_of(words: str | None) -> Callable[[str], object] | None:
     """Return what reads the text of a value of an Arrow type; None where JSON says it all."""
-    for head, form in _HEADS:
-        if words is not None and words.startswith(head):
-            return _TEXT_FORMS[form]
-    return None
+    if words is None:
+        return None
+    return next((read for head, read in _READERS.items() if words.startswith(head)), None)
 
 
 class RowValues:

@@ -15,10 +15,10 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from orchestrator.domain.errors import SinkError
-from orchestrator.domain.shape import Column
+from orchestrator.domain.shape import JSON, Column
 from orchestrator.sinks.arrow_files import Handle
 from orchestrator.sinks.arrow_table import ArrowTable
-from orchestrator.sinks.arrow_types import JSON, arrow_type
+from orchestrator.sinks.arrow_types import arrow_type
 from orchestrator.sinks.csv_file import is_formula
 from orchestrator.sinks.files import Output
 from orchestrator.sinks.port import Header, OutcomeRow
