@@ -19,7 +19,8 @@ from orchestrator.sinks.plugins import PluginSink
 from orchestrator.sinks.port import Header
 from orchestrator.sinks.row_values import RowValues
 from orchestrator.sinks.source_table import SourceTable
-from orchestrator.sinks.sql import SqlSink, Target
+from orchestrator.sinks.sql import SqlSink
+from orchestrator.sinks.sql_target import Target
 from orchestrator.sinks.stream_files import LINES, AppendedFile, PartFiles
 from orchestrator.sinks.webhook import Address, Webhook
 

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 from orchestrator.failpoints import hit
 from orchestrator.sinks.chunks import CHUNK, Arrived, SinkRefused
 from orchestrator.sinks.row_values import RowValues
-from orchestrator.sinks.sql import (
+from orchestrator.sinks.sql import update_by_key
+from orchestrator.sinks.sql_target import (
     MISFIT,
     Row,
     Target,
@@ -19,7 +20,6 @@ from orchestrator.sinks.sql import (
     fitters,
     ready_table,
     told,
-    update_by_key,
 )
 
 

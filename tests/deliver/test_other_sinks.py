@@ -25,7 +25,7 @@ from orchestrator.sinks.chunks import SinkRefused
 from orchestrator.sinks.port import OutcomeRow, header_of
 from orchestrator.sinks.row_values import RowValues
 from orchestrator.sinks.source_table import SourceTable
-from orchestrator.sinks.sql import Target
+from orchestrator.sinks.sql_target import Target
 
 
 def delivery(world: World) -> Delivery:

@@ -21,7 +21,8 @@ from orchestrator.domain.shape import Column
 from orchestrator.sinks.chunks import SinkRefused
 from orchestrator.sinks.port import OutcomeRow, header_of
 from orchestrator.sinks.row_values import RowValues
-from orchestrator.sinks.sql import SqlSink, Target
+from orchestrator.sinks.sql import SqlSink
+from orchestrator.sinks.sql_target import Target
 from orchestrator.sinks.sql_types import Misfit, fitter, type_for
 
 _numbers = itertools.count(1)
