@@ -13,10 +13,7 @@ from decimal import Decimal
 from orchestrator.domain.model import ChargeKind
 from orchestrator.domain.money import Money
 from orchestrator.domain.profile import Price
-from orchestrator.domain.tariff import Rates
-
-PLACES = 12
-"""Decimals of an amount in the ledger."""
+from orchestrator.domain.tariff import PLACES, Rates
 
 
 @dataclass(slots=True)

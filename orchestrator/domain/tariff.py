@@ -9,7 +9,9 @@ from typing import Any, overload
 
 from orchestrator.domain.profile import Price
 
-_MILLION_DIGITS = 6
+PLACES = 12
+"""Decimals of every amount: a price per million tokens has at most six."""
+
 _UNITS = 1_000_000
 """A price of one per million tokens is a million of 10**-12 a token."""
 
@@ -52,39 +54,35 @@ def _whole(price: Decimal) -> int:
 
 
 class Tariff:
-    """Exact sums of token prices as integers, in units small enough for every price."""
+    """Exact sums of token prices as integers, and amounts as they are written."""
 
     def __init__(self, price: Price) -> None:
-        prices = (price.input, price.cached_input, price.output)
-        places = max(0, *(-int(p.normalize().as_tuple().exponent) for p in prices))
-        self._input, self._cached, self._output = (int(p.scaleb(places)) for p in prices)
-        self.places = places + _MILLION_DIGITS
+        self._rates = Rates.of(price)
         self.currency = price.currency
 
     def units(self, tokens_in: int | None, tokens_out: int | None, cached: int | None) -> int:
         """Return the price of one answer; `cached` of the tokens in come at the cached price."""
         whole = tokens_in or 0
         part = max(0, min(cached or 0, whole))
-        fresh = (whole - part) * self._input
-        return fresh + part * self._cached + (tokens_out or 0) * self._output
+        return self._rates.amount(whole - part, part, tokens_out or 0)
 
     def usual(self, usage: Iterable[tuple[int, int, int]]) -> list[int]:
         """Return the prices of answers by tokens in, out and, of those in, cached ones."""
-        fresh, cached, out = self._input, self._cached, self._output
+        fresh, cached, out = self._rates.fresh, self._rates.cached, self._rates.out
         return [
             (whole - part) * fresh + part * cached + given * out for whole, given, part in usage
         ]
 
     def written(self, units: int) -> str:
         """Return an amount as a decimal number, exact, without an exponent."""
-        digits = str(units).rjust(self.places + 1, "0")
-        fraction = digits[-self.places :].rstrip("0")
-        whole = digits[: -self.places]
+        digits = str(units).rjust(PLACES + 1, "0")
+        fraction = digits[-PLACES:].rstrip("0")
+        whole = digits[:-PLACES]
         return f"{whole}.{fraction}" if fraction else whole
 
     def read(self, amount: str) -> int:
         """Return the units of an amount that was written."""
-        return int(Decimal(amount).scaleb(self.places))
+        return int(Decimal(amount).scaleb(PLACES))
 
 
 class Costs(Sequence[str | None]):

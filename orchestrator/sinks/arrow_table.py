@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from orchestrator.domain.errors import SinkError
 from orchestrator.domain.shape import JSON, Column
-from orchestrator.domain.tariff import Costs
+from orchestrator.domain.tariff import PLACES, Costs
 from orchestrator.sinks.arrow_types import arrow_type
 from orchestrator.sinks.arrow_values import MISFITS, Codec, codec_of
 from orchestrator.sinks.joined import Joined
@@ -153,9 +153,9 @@ def _codec_of_ours(column: Column) -> Codec:
 
 
 def _costs(values: Sequence[str | None], kind: pa.Decimal128Type) -> pa.Array:
-    if not isinstance(values, Costs) or values.tariff.places > kind.scale:
+    if not isinstance(values, Costs) or kind.scale < PLACES:
         return pa.array(list(values), pa.string()).cast(kind, safe=False)
-    raised = 10 ** (kind.scale - values.tariff.places)
+    raised = 10 ** (kind.scale - PLACES)
     units = [None if each is None else each * raised for each in values.units]
     try:
         whole = pa.array(units, pa.int64()).cast(pa.decimal128(kind.precision, 0))
